@@ -1,0 +1,5 @@
+"""Allows ``python -m looker``."""
+
+from looker.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""HTTP transport, and what each product's answers mean."""

@@ -1,0 +1,1 @@
+"""Command line: options to a run configuration, exit codes."""

@@ -1,0 +1,1 @@
+"""Coordinator, worker pool, write phase, read phase."""

@@ -1,0 +1,1 @@
+"""Ledger of what was pushed; comparison with what was read."""

@@ -1,0 +1,1 @@
+"""Wire formats as numpy columns; no I/O, no clock."""

@@ -1,0 +1,1 @@
+"""Protocol buffer definitions, and the modules that protoc made of them."""
