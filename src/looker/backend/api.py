@@ -1,0 +1,225 @@
+"""What the engine asks of a product's API, and the two that there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlencode
+
+from looker.backend.outcomes import Product, classify
+from looker.errors import DecodeError, TargetError
+from looker.model.config import NS_PER_MS, ReadApi
+from looker.wire.prometheus import read_request
+from looker.wire.snappy import compress, decompress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from looker.backend.transport import Answer
+    from looker.model.outcome import Classified
+    from looker.model.query import RangeQuery
+
+MAX_ANSWER_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, ready to be sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | memoryview | None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is known of a target: URL without a trailing slash, product, paths, version.
+
+    ``read_api`` is decided (not ``AUTO``) for metrics. ``embedded`` tells that it is Looker's own.
+    """
+
+    url: str
+    product: Product
+    push_path: str
+    query_path: str
+    read_path: str | None
+    read_api: ReadApi
+    version: str | None
+    revision: str | None
+    tenant: str | None
+    embedded: bool = False
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request."""
+        return {} if self.tenant is None else {"X-Scope-OrgID": self.tenant}
+
+
+class Api(Protocol):
+    """How a product is written to and read from."""
+
+    def push(self, body: memoryview) -> Request:
+        """Return the request that pushes a compressed body."""
+        ...
+
+    def classify(
+        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool
+    ) -> Classified:
+        """Return what the answer to a push means."""
+        ...
+
+    def query(self, query: RangeQuery) -> Request:
+        """Return the request that reads samples back."""
+        ...
+
+    def body(self, answer: Answer) -> bytes:
+        """Return what a successful answer to a query holds, uncompressed; else TargetError."""
+        ...
+
+
+class _Pushes:
+    """What both products' pushes have in common."""
+
+    def __init__(self, target: Target, headers: Mapping[str, str]) -> None:
+        self._target = target
+        self._push_url = target.url + target.push_path
+        self._push_headers = {**target.headers(), **headers}
+
+    def push(self, body: memoryview) -> Request:
+        """Return the request that pushes a compressed body."""
+        return Request("POST", self._push_url, self._push_headers, body)
+
+    def classify(
+        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool
+    ) -> Classified:
+        """Return what the answer to a push means."""
+        return classify(
+            self._target.product,
+            answer.status,
+            answer.body,
+            retry_after_s=retry_after_s,
+            ambiguous=ambiguous,
+        )
+
+
+class LokiApi(_Pushes):
+    """Loki's push and ``query_range``."""
+
+    MAX_ENTRIES: Final = 5000
+    """``max_entries_limit_per_query``, as it comes."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, {"Content-Type": "application/x-protobuf"})
+        # keeps structured metadata, which servers add, out of the label sets
+        self._query_headers = {
+            **target.headers(),
+            "X-Loki-Response-Encoding-Flags": "categorize-labels",
+        }
+
+    def query(self, query: RangeQuery) -> Request:
+        """Return the request for the entries of a range, forward."""
+        # one more than expected shows whether there is more
+        parameters = {
+            "query": query.selector,
+            "start": query.start_ns,
+            "end": query.end_ns,
+            "limit": min(self.MAX_ENTRIES, query.n_expected + 1),
+            "direction": "forward",
+        }
+        headers = dict(self._query_headers)
+        if query.fresh:
+            headers["Cache-Control"] = "no-cache"
+        url = f"{self._target.url}{self._target.query_path}?{urlencode(parameters)}"
+        return Request("GET", url, headers, None)
+
+    def body(self, answer: Answer) -> bytes:
+        """Return the JSON of a successful answer."""
+        _check_success(answer)
+        return answer.body
+
+
+class RemoteReadApi(_Pushes):
+    """Remote write 1.0, and remote read of samples."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, _REMOTE_WRITE_HEADERS)
+        self._query_headers = {
+            **target.headers(),
+            "Content-Type": "application/x-protobuf",
+            "Content-Encoding": "snappy",
+            "X-Prometheus-Remote-Read-Version": "0.1.0",
+        }
+
+    def query(self, query: RangeQuery) -> Request:
+        """Return the request for the samples of a range."""
+        # remote read includes both ends
+        body = read_request(
+            query.start_ns // NS_PER_MS, query.end_ns // NS_PER_MS - 1, [query.matcher]
+        )
+        headers = dict(self._query_headers)
+        if query.fresh:
+            headers["Cache-Control"] = "no-store"
+        url = f"{self._target.url}{self._target.read_path}"
+        return Request("POST", url, headers, compress(body))
+
+    def body(self, answer: Answer) -> bytes:
+        """Return the protobuf of a successful answer; Cortex does not say that it is snappy."""
+        _check_success(answer)
+        kind = answer.headers.get("Content-Type", "")
+        if not kind.startswith("application/x-protobuf"):
+            raise DecodeError(f"remote read answered with {kind or 'no content type'}")
+        return decompress(answer.body, MAX_ANSWER_BYTES)
+
+
+class QueryApi(_Pushes):
+    """Remote write 1.0, and the query API with range selectors."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, _REMOTE_WRITE_HEADERS)
+        self._query_headers = {
+            **target.headers(),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+
+    def query(self, query: RangeQuery) -> Request:
+        """Return the request for the samples of a range."""
+        # A range selector at time T with range R is [T - R, T] in Prometheus 2 and (T - R, T] in
+        # Prometheus 3 and Cortex: one millisecond more at the open end serves both.
+        end_ms = query.end_ns // NS_PER_MS - 1
+        range_ms = end_ms - query.start_ns // NS_PER_MS + 1
+        parameters = {
+            "query": f"{query.selector}[{range_ms}ms]",
+            "time": f"{end_ms // 1000}.{end_ms % 1000:03d}",
+        }
+        headers = dict(self._query_headers)
+        if query.fresh:
+            headers["Cache-Control"] = "no-store"
+        url = f"{self._target.url}{self._target.query_path}"
+        return Request("POST", url, headers, urlencode(parameters).encode())
+
+    def body(self, answer: Answer) -> bytes:
+        """Return the JSON of a successful answer."""
+        _check_success(answer)
+        return answer.body
+
+
+_REMOTE_WRITE_HEADERS: Final = {
+    "Content-Type": "application/x-protobuf",
+    "Content-Encoding": "snappy",
+    "X-Prometheus-Remote-Write-Version": "0.1.0",
+}
+
+
+def api_for(target: Target) -> Api:
+    """Return how to write to and read from a target."""
+    if target.product is Product.LOKI:
+        return LokiApi(target)
+    if target.read_api is ReadApi.QUERY:
+        return QueryApi(target)
+    return RemoteReadApi(target)
+
+
+def _check_success(answer: Answer) -> None:
+    if answer.status != 200:
+        text = " ".join(answer.body[:300].decode("utf-8", "replace").split())
+        raise TargetError(f"a query was answered with {answer.status}: {text}")

@@ -1,0 +1,198 @@
+"""Pushing and querying with retries: from bytes to an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from looker.backend.transport import AnswerTooLargeError, possibly_stored
+from looker.errors import TargetError
+from looker.model.fragment import FragmentState
+from looker.model.outcome import Classified, Outcome
+from looker.model.retry import RetryPolicy, parse_retry_after
+
+if TYPE_CHECKING:
+    from looker.backend.api import Api, Request
+    from looker.backend.transport import Answer, Transport
+    from looker.clock import Clock
+    from looker.model.query import RangeQuery
+
+REQUEST_TIMEOUT_S: Final = 60.0
+READ_RETRY: Final = RetryPolicy(deadline_s=60.0, min_delay_s=0.5, max_delay_s=5.0, jitter=0.5)
+_UNANSWERED_READS: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@dataclass(slots=True)
+class PushResult:
+    """How a push ended, over all its attempts; times in nanoseconds.
+
+    ``unresolved`` tells that no answer says what became of it; ``refusal`` is the target's reason
+    where it refused for good, so that going on is pointless.
+    """
+
+    state: FragmentState = FragmentState.UNSENT
+    n_attempts: int = 0
+    unresolved: bool = False
+    refusal: str | None = None
+    last_reason: str = ""
+    responses: Counter[str] = field(default_factory=Counter)
+    service_ns: list[int] = field(default_factory=list)
+    total_ns: int = 0
+    rate_limited_ns: int = 0
+    wire_bytes: int = 0
+
+
+class Client:
+    """Sends pushes and queries to one target; ``stop`` ends waiting for another attempt."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        api: Api,
+        retry: RetryPolicy,
+        clock: Clock,
+        stop: asyncio.Event,
+    ) -> None:
+        self._transport = transport
+        self._api = api
+        self._retry = retry
+        self._clock = clock
+        self._stop = stop
+
+    async def push(self, body: memoryview) -> PushResult:
+        """Push a compressed body until its outcome is known or the retry deadline is over."""
+        result = PushResult()
+        begun = self._clock.monotonic_ns()
+        request = self._api.push(body)
+        ambiguous = False
+        try:
+            while True:
+                classified = await self._attempt(request, result, ambiguous=ambiguous)
+                if self._is_final(classified, result, ambiguous=ambiguous):
+                    break
+                ambiguous = ambiguous or classified.outcome is Outcome.TRANSIENT
+                delay_s = self._retry.delay_s(
+                    result.n_attempts - 1, random.random(), classified.retry_after_s  # noqa: S311
+                )
+                elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
+                if self._retry.gives_up(elapsed_s, delay_s) or not await self._wait(
+                    delay_s, result, limited=classified.outcome is Outcome.RATE_LIMITED
+                ):
+                    result.state = (
+                        FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
+                    )
+                    result.unresolved = ambiguous
+                    break
+        except asyncio.CancelledError:
+            # given up in flight: whatever was sent may be stored
+            result.state, result.unresolved = FragmentState.INDETERMINATE, True
+        result.total_ns = self._clock.monotonic_ns() - begun
+        return result
+
+    async def fetch(self, query: RangeQuery, service_ns: list[int]) -> bytes:
+        """Return the body of the answer to a query; TargetError if there is none in time.
+
+        Appends the service time of each attempt to ``service_ns``.
+        """
+        request = self._api.query(query)
+        begun = self._clock.monotonic_ns()
+        attempt = 0
+        while True:
+            try:
+                answer = await self._send(request, REQUEST_TIMEOUT_S)
+                service_ns.append(answer.service_ns)
+                if answer.status not in _UNANSWERED_READS:
+                    return self._api.body(answer)
+                reason = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}".strip()
+                retry_after_s = self._retry_after_s(answer)
+            except AnswerTooLargeError as error:
+                raise TargetError(f"the answer to a query is too large: {error}") from error
+            except httpx.TransportError as error:
+                reason, retry_after_s = _describe(error), None
+            delay_s = READ_RETRY.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311
+            attempt += 1
+            elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
+            if READ_RETRY.gives_up(elapsed_s, delay_s) or self._stop.is_set():
+                raise TargetError(f"a query got no answer after {attempt} attempt(s): {reason}")
+            await self._sleep(delay_s)
+
+    async def _attempt(
+        self, request: Request, result: PushResult, *, ambiguous: bool
+    ) -> Classified:
+        result.n_attempts += 1
+        result.wire_bytes += len(request.body or b"")
+        try:
+            answer = await self._send(request, REQUEST_TIMEOUT_S)
+        except httpx.TransportError as error:
+            result.responses[type(error).__name__] += 1
+            result.last_reason = _describe(error)
+            sent = possibly_stored(error)
+            return Classified(
+                Outcome.TRANSIENT if sent else Outcome.NOT_SENT, result.last_reason
+            )
+        result.responses[str(answer.status)] += 1
+        result.service_ns.append(answer.service_ns)
+        classified = self._api.classify(
+            answer, retry_after_s=self._retry_after_s(answer), ambiguous=ambiguous
+        )
+        result.last_reason = classified.reason
+        return classified
+
+    def _is_final(self, classified: Classified, result: PushResult, *, ambiguous: bool) -> bool:
+        match classified.outcome:
+            case Outcome.ACKNOWLEDGED:
+                result.state = FragmentState.ACKNOWLEDGED
+            case Outcome.REPEATED:
+                result.state = FragmentState.INDETERMINATE
+            case Outcome.REFUSED:
+                result.state = (
+                    FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
+                )
+                result.unresolved = ambiguous
+                result.refusal = classified.reason
+            case Outcome.REFUSED_PART:
+                result.state = FragmentState.INDETERMINATE
+                result.unresolved = True
+                result.refusal = classified.reason
+            case _:
+                return False
+        return True
+
+    async def _send(self, request: Request, deadline_s: float) -> Answer:
+        return await self._transport.send(
+            request.method,
+            request.url,
+            headers=request.headers,
+            body=request.body,
+            deadline_s=deadline_s,
+        )
+
+    def _retry_after_s(self, answer: Answer) -> float | None:
+        if answer.status < 400:
+            return None
+        value = answer.headers.get("Retry-After")
+        return None if value is None else parse_retry_after(value, self._clock.wall_ns() / 1e9)
+
+    async def _wait(self, delay_s: float, result: PushResult, *, limited: bool) -> bool:
+        """Wait for the next attempt; return whether there is to be one."""
+        begun = self._clock.monotonic_ns()
+        await self._sleep(delay_s)
+        if limited:
+            result.rate_limited_ns += self._clock.monotonic_ns() - begun
+        return not self._stop.is_set()
+
+    async def _sleep(self, delay_s: float) -> None:
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+
+def _describe(error: httpx.TransportError) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")

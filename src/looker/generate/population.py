@@ -1,0 +1,180 @@
+"""The streams of one worker as columns, and which of them may be written to now.
+
+Loose coupling to wall time (per stream, for all streams at once):
+
+- start: uniform in ``[now - max_lag, now - min_lag)``, narrowed so that neither rule below fires
+  for the first fragment;
+- throttle: a fragment is written only when its newest sample is at least ``min_lag`` old;
+- forward leap: a stream whose newest sample is older than ``max_lag`` continues so that the next
+  fragment's last sample is ``min_lag`` old.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from looker.generate.mixer import stream_keys
+from looker.model.fragment import FragmentBatch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_OUTSTANDING: Final = 2
+"""Fragments of one stream that are generated and not yet answered for: one on the wire, one
+ahead."""
+_SCAN: Final = 65_536
+_START_GENERATION: Final = 2**40
+"""Keeps the hash of a stream's start apart from that of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coupling:
+    """How streams follow wall time; all in nanoseconds.
+
+    ``tick_ns`` is the resolution of timestamps: 1 for logs, 1,000,000 for metrics.
+    """
+
+    n_samples: int
+    step_ns: int
+    min_lag_ns: int
+    max_lag_ns: int
+    tick_ns: int
+
+    @property
+    def width_ns(self) -> int:
+        """Time from a fragment's first sample to its last one."""
+        return (self.n_samples - 1) * self.step_ns
+
+    def starts(self, now_ns: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return a start for each stream, int64 (m,): a pure function of its key and ``now``."""
+        # newest of the first fragment: start + width, at most now - min_lag
+        latest = now_ns - self.min_lag_ns - self.width_ns
+        # newest before the first fragment: start - step, at least now - max_lag
+        earliest = min(latest, now_ns - self.max_lag_ns + self.step_ns)
+        span = latest - earliest
+        fractions = (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        starts = earliest + (fractions * span).astype(np.int64)
+        return self._floor(starts)
+
+    def ready_at(self, next_ns: NDArray[np.int64], now_ns: int) -> NDArray[np.int64]:
+        """Return when each stream's next fragment may be written, ns."""
+        starts = self.leapt(next_ns, now_ns)
+        return starts + (self.width_ns + self.min_lag_ns)
+
+    def leapt(self, next_ns: NDArray[np.int64], now_ns: int) -> NDArray[np.int64]:
+        """Return each stream's next start, moved forward where its newest sample is too old."""
+        too_old = next_ns - self.step_ns < now_ns - self.max_lag_ns
+        target = now_ns - self.min_lag_ns - self.width_ns
+        target -= target % self.tick_ns
+        return np.where(too_old, np.maximum(next_ns, target), next_ns)
+
+    def _floor(self, times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        return times_ns if self.tick_ns == 1 else times_ns - times_ns % self.tick_ns
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Picked:
+    """Fragments that may be written now, and how many of their streams leapt forward."""
+
+    batch: FragmentBatch
+    n_leaps: int
+
+
+class Population:
+    """Streams ``first`` to ``first + n - 1`` of a generation: about 16 bytes for each.
+
+    Not thread-safe: one thread picks, and the same lock guards :meth:`resolve`.
+    """
+
+    def __init__(
+        self, *, seed: int, generation: int, first: int, n: int, coupling: Coupling, now_ns: int
+    ) -> None:
+        self.first = first
+        self.n = n
+        self.coupling = coupling
+        numbers = np.arange(first, first + n, dtype=np.uint32)
+        start_keys = stream_keys(seed, generation + _START_GENERATION, numbers)
+        self.next_ns = coupling.starts(now_ns, start_keys)
+        self.n_fragments = np.zeros(n, np.uint32)
+        self.outstanding = np.zeros(n, np.uint8)
+        self._limited = False
+        self._limits = np.zeros(0, np.uint32)
+        self._cursor = 0
+
+    def begin_cycle(self, max_fragments: int | None) -> None:
+        """Allow ``max_fragments`` further fragments of each stream; None means any number."""
+        self._limited = max_fragments is not None
+        if max_fragments is not None:
+            # all streams of a cycle that was limited stand at the same number
+            self._limits = self.n_fragments + np.uint32(max_fragments)
+        self._cursor = 0
+        self.outstanding[:] = 0
+
+    def exhausted(self) -> bool:
+        """Tell whether every stream has had all the fragments of its cycle."""
+        return self._limited and bool((self.n_fragments >= self._limits).all())
+
+    def pick(self, n_wanted: int, now_ns: int) -> Picked | None:
+        """Take up to ``n_wanted`` fragments of different streams that may be written at ``now_ns``.
+
+        Streams take turns. Returns None where none is ready.
+        """
+        chosen: list[NDArray[np.intp]] = []
+        n_chosen, scanned = 0, 0
+        while scanned < self.n and n_chosen < n_wanted:
+            at = self._cursor
+            until = min(at + _SCAN, self.n, at + self.n - scanned)
+            found = at + np.flatnonzero(self._ready(slice(at, until), now_ns))
+            if len(found) > n_wanted - n_chosen:
+                found = found[: n_wanted - n_chosen]
+                until = int(found[-1]) + 1
+            chosen.append(found)
+            n_chosen += len(found)
+            scanned += until - at
+            self._cursor = until % self.n
+        if not n_chosen:
+            return None
+        return self._take(np.concatenate(chosen), now_ns)
+
+    def next_ready_ns(self, now_ns: int) -> int | None:
+        """Return the wall time at which some stream is ready; None if that waits for answers."""
+        open_ = self.outstanding < MAX_OUTSTANDING
+        if self._limited:
+            open_ &= self.n_fragments < self._limits
+        if not open_.any():
+            return None
+        return int(self.coupling.ready_at(self.next_ns[open_], now_ns).min())
+
+    def resolve(self, streams: NDArray[np.uint32]) -> None:
+        """Note that a fragment of each of these (different) streams has been answered for."""
+        self.outstanding[streams - np.uint32(self.first)] -= 1
+
+    def lags_ns(self, streams: NDArray[np.uint32], now_ns: int) -> NDArray[np.int64]:
+        """Return how far behind wall time the newest samples of these streams are."""
+        return now_ns - (self.next_ns[streams - np.uint32(self.first)] - self.coupling.step_ns)
+
+    def _ready(self, part: slice, now_ns: int) -> NDArray[np.bool_]:
+        ready = self.outstanding[part] < MAX_OUTSTANDING
+        if self._limited:
+            ready &= self.n_fragments[part] < self._limits[part]
+        ready &= self.coupling.ready_at(self.next_ns[part], now_ns) <= now_ns
+        return ready
+
+    def _take(self, index: NDArray[np.intp], now_ns: int) -> Picked:
+        coupling = self.coupling
+        before = self.next_ns[index]
+        starts = coupling.leapt(before, now_ns)
+        batch = FragmentBatch(
+            (index + self.first).astype(np.uint32),
+            self.n_fragments[index],
+            starts,
+            coupling.n_samples,
+            coupling.step_ns,
+        )
+        self.next_ns[index] = starts + coupling.n_samples * coupling.step_ns
+        self.n_fragments[index] += np.uint32(1)
+        self.outstanding[index] += np.uint8(1)
+        return Picked(batch, int(np.count_nonzero(starts != before)))

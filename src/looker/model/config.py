@@ -1,0 +1,261 @@
+"""The configuration of a run, and the rules that its values keep."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from looker.errors import UsageError
+from looker.model.labels import group_size_for
+from looker.model.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Mode(StrEnum):
+    """What is written: log entries or metric samples."""
+
+    LOGS = "logs"
+    METRICS = "metrics"
+
+
+class Compressability(StrEnum):
+    """How well the generated content compresses."""
+
+    MIN = "min"
+    MEDIUM = "medium"
+    MAX = "max"
+
+
+class ReadApi(StrEnum):
+    """By which interface metrics are read back."""
+
+    AUTO = "auto"
+    REMOTE_READ = "remote-read"
+    QUERY = "query"
+
+
+NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
+TIME_PREFIX_CHARS: Final = 20
+"""19 digits of a timestamp in nanoseconds, and a colon."""
+DEFAULT_MIN_LAG_S: Final = 30.0
+DEFAULT_MAX_LAG_S: Final = 120.0
+MAX_LINE_CHARS: Final = 1_000_000
+MAX_FRAGMENT_BYTES: Final = 512 * 1024 * 1024
+MAX_STREAMS: Final = 100_000_000
+MAX_WIDTH_S: Final = 366 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Everything that a run is told; the defaults make a run of some seconds.
+
+    ``url`` None means the embedded target. ``max_lag_s`` None means the larger of 120 s and five
+    fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
+    configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
+    """
+
+    mode: Mode
+    url: str | None
+    invocation_id: str
+    seed: int
+    n_streams: int
+    n_samples_per_fragment: int
+    n_fragments_per_message: int
+    n_chars_per_line: int
+    compressability: Compressability
+    stop_after_n_fragments: int | None
+    stop_after_n_seconds: float | None
+    n_cycles: int
+    change_streams_every_n_cycles: int
+    skip_read: bool
+    read_n_streams: int | None
+    read_api: ReadApi
+    read_grace_s: float
+    max_concurrent_writes: int
+    max_concurrent_reads: int
+    step_ns: int
+    min_lag_s: float
+    max_lag_s: float
+    n_workers: int
+    align_phases: bool
+    tenant: str | None
+    retry: RetryPolicy
+    report: Path | None
+    log_level: str
+
+    @property
+    def width_ns(self) -> int:
+        """Time from a fragment's first sample to its last one, ns."""
+        return (self.n_samples_per_fragment - 1) * self.step_ns
+
+    @property
+    def group_size(self) -> int:
+        """Number of streams that share a group label."""
+        return group_size_for(self.n_streams, self.n_workers)
+
+    @property
+    def payload_bytes_per_fragment(self) -> int:
+        """Line bytes of a fragment (logs), or 16 bytes per sample (metrics)."""
+        per_sample = self.n_chars_per_line if self.mode is Mode.LOGS else 16
+        return per_sample * self.n_samples_per_fragment
+
+    def generation_of(self, cycle: int) -> int:
+        """Return the generation whose streams a cycle writes to; both count from 0."""
+        every = self.change_streams_every_n_cycles
+        return cycle // every if every else 0
+
+    def born_in_cycle(self, generation: int) -> int:
+        """Return the cycle in which a generation's streams are made."""
+        return generation * self.change_streams_every_n_cycles
+
+
+def default_max_lag_s(min_lag_s: float, width_ns: int) -> float:
+    """Return the larger of 120 s, five fragment widths, and what ``min_lag_s`` demands."""
+    width_s = width_ns / NS_PER_S
+    return max(DEFAULT_MAX_LAG_S, 5 * width_s, min_lag_s + 3 * width_s)
+
+
+def check(config: RunConfig) -> None:
+    """Raise UsageError, naming the option, for the first value or combination that is wrong."""
+    _check_numbers(config)
+    _check_text(config)
+    _check_times(config)
+    if config.stop_after_n_fragments is None and config.stop_after_n_seconds is None:
+        raise UsageError(
+            "--stop-write-after-n-fragments-per-stream",
+            "give this or --stop-write-after-n-seconds, or a write phase has no end",
+        )
+    if config.n_workers > config.n_streams:
+        raise UsageError(
+            "--n-workers", f"{config.n_workers} workers cannot share {config.n_streams} stream(s)"
+        )
+    for option, limit in (
+        ("--max-concurrent-writes", config.max_concurrent_writes),
+        ("--max-concurrent-reads", config.max_concurrent_reads),
+    ):
+        if limit < config.n_workers:
+            raise UsageError(
+                option, f"must be at least the number of workers ({config.n_workers}), not {limit}"
+            )
+    if config.n_fragments_per_message > config.n_streams:
+        raise UsageError(
+            "--n-fragments-per-push-message",
+            "the fragments of a message are of different streams: must be at most the number of"
+            f" streams ({config.n_streams}), not {config.n_fragments_per_message}",
+        )
+    if config.read_n_streams is not None:
+        if config.skip_read:
+            raise UsageError("--read-n-streams-only", "contradicts --skip-read")
+        if config.read_n_streams > config.n_streams:
+            raise UsageError(
+                "--read-n-streams-only",
+                f"must be at most the number of streams ({config.n_streams}),"
+                f" not {config.read_n_streams}",
+            )
+    if config.mode is Mode.LOGS and config.read_api is not ReadApi.AUTO:
+        raise UsageError("--read-api", "is for metrics; logs are read back by query_range")
+
+
+_INTEGERS: Final = {
+    "n_streams": ("--n-concurrent-streams", 1, MAX_STREAMS),
+    "n_samples_per_fragment": ("--n-entries-per-stream-fragment", 1, 10_000_000),
+    "n_fragments_per_message": ("--n-fragments-per-push-message", 1, 1_000_000),
+    "n_chars_per_line": ("--n-chars-per-msg", TIME_PREFIX_CHARS, MAX_LINE_CHARS),
+    "stop_after_n_fragments": ("--stop-write-after-n-fragments-per-stream", 1, 2**32 - 1),
+    "n_cycles": ("--n-cycles", 0, 2**32 - 1),
+    "change_streams_every_n_cycles": ("--change-streams-every-n-cycles", 0, 2**32 - 1),
+    "read_n_streams": ("--read-n-streams-only", 1, MAX_STREAMS),
+    "max_concurrent_writes": ("--max-concurrent-writes", 1, 10_000),
+    "max_concurrent_reads": ("--max-concurrent-reads", 1, 10_000),
+    "n_workers": ("--n-workers", 1, 1024),
+    "seed": ("--seed", 0, 2**64 - 1),
+}
+
+
+def _check_numbers(config: RunConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name not in _INTEGERS or value is None:
+            continue
+        option, low, high = _INTEGERS[field.name]
+        if not low <= value <= high:
+            raise UsageError(option, f"must be from {low} to {high}, not {value}")
+    if config.payload_bytes_per_fragment * config.n_fragments_per_message > MAX_FRAGMENT_BYTES:
+        raise UsageError(
+            "--n-entries-per-stream-fragment",
+            f"a push message of {config.n_fragments_per_message} fragment(s) would be larger than"
+            f" {MAX_FRAGMENT_BYTES >> 20} MiB",
+        )
+
+
+def _check_text(config: RunConfig) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,100}", config.invocation_id):
+        raise UsageError(
+            "--invocation-id",
+            "must be 1 to 100 letters, digits, '_', '.' or '-', as it becomes part of labels",
+        )
+    if config.url is not None and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", config.url):
+        raise UsageError(
+            "URL", f"must begin with http:// or https:// and name a host, not {config.url!r}"
+        )
+    if config.tenant is not None and not re.fullmatch(r"[A-Za-z0-9!\-_.*'()|]{1,150}", config.tenant):
+        raise UsageError(
+            "--tenant", "must be 1 to 150 letters, digits or one of !-_.*'()| (X-Scope-OrgID)"
+        )
+
+
+def _check_times(config: RunConfig) -> None:
+    step_option = (
+        "--log-time-increment-ns" if config.mode is Mode.LOGS else "--metrics-time-increment-ms"
+    )
+    if config.step_ns < 1:
+        raise UsageError(step_option, "must be at least 1: two samples of one time are one sample")
+    width_s = config.width_ns / NS_PER_S
+    if width_s > MAX_WIDTH_S:
+        raise UsageError(step_option, f"a fragment would be {width_s:.0f} s wide, more than a year")
+    if not config.min_lag_s >= 0:
+        raise UsageError("--min-lag-seconds", f"must not be negative, not {config.min_lag_s:g}")
+    needed_s = config.min_lag_s + 3 * width_s
+    if not config.max_lag_s >= needed_s:
+        raise UsageError(
+            "--max-lag-seconds",
+            f"must be at least the minimum lag plus three fragment widths ({needed_s:g} s),"
+            f" not {config.max_lag_s:g}",
+        )
+    if config.max_lag_s <= config.min_lag_s:
+        raise UsageError("--max-lag-seconds", "must be larger than --min-lag-seconds")
+    seconds = config.stop_after_n_seconds
+    if seconds is not None and not 0 < seconds < 10**9:
+        raise UsageError("--stop-write-after-n-seconds", f"must be positive, not {seconds:g}")
+    if not 0 <= config.read_grace_s < 10**6:
+        raise UsageError(
+            "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"
+        )
+
+
+def checked_retry(
+    deadline_s: float, min_delay_s: float, max_delay_s: float, jitter: float
+) -> RetryPolicy:
+    """Return the retry policy; UsageError, naming the option, where a number is wrong."""
+    for option, value in (
+        ("--retry-post-deadline-seconds", deadline_s),
+        ("--retry-post-min-delay-seconds", min_delay_s),
+        ("--retry-post-max-delay-seconds", max_delay_s),
+    ):
+        if not 0 <= value < 10**9:
+            raise UsageError(option, f"must not be negative, not {value:g}")
+    if min_delay_s < 0.001:
+        raise UsageError("--retry-post-min-delay-seconds", "must be at least 0.001")
+    if max_delay_s < min_delay_s:
+        raise UsageError(
+            "--retry-post-max-delay-seconds",
+            f"must be at least the minimum delay ({min_delay_s:g}), not {max_delay_s:g}",
+        )
+    if not 0 <= jitter <= 1:
+        raise UsageError("--retry-post-jitter", f"must be from 0 to 1, not {jitter:g}")
+    return RetryPolicy(deadline_s, min_delay_s, max_delay_s, jitter)

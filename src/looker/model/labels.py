@@ -1,0 +1,97 @@
+"""The label sets of one generation of streams.
+
+Every stream and series carries ``looker_uniquename``, unique over all runs, and ``looker_group``,
+by which some hundred to a thousand streams are selected with one matcher. Numbers are zero-padded,
+so all label sets of a generation have the same width, and their order by text is their order by
+number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+UNIQUENAME: Final = "looker_uniquename"
+GROUP: Final = "looker_group"
+METRIC_NAME: Final = "__name__"
+MAX_GROUP_SIZE: Final = 1000
+SERIES_PER_METRIC_NAME: Final = 10_000
+"""Cortex refuses more than 50,000 series per metric name by default."""
+
+
+def group_size_for(n_streams: int, n_workers: int) -> int:
+    """Return how many streams share a group label: at least eight groups per worker if possible.
+
+    Workers own whole groups, so small groups keep the workers' shares equal.
+    """
+    return max(1, min(MAX_GROUP_SIZE, n_streams // (8 * n_workers)))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScheme:
+    """How the labels of a generation's streams are made from their numbers.
+
+    ``born_in_cycle`` is the cycle in which the generation's streams were made.
+    """
+
+    invocation_id: str
+    born_in_cycle: int
+    n_streams: int
+    group_size: int
+    metrics: bool
+
+    @property
+    def stream_digits(self) -> int:
+        """Number of decimal digits of a stream number."""
+        return len(str(self.n_streams - 1))
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups; the last may be smaller than the others."""
+        return -(-self.n_streams // self.group_size)
+
+    @property
+    def group_digits(self) -> int:
+        """Number of decimal digits of a group number."""
+        return len(str(self.n_groups - 1))
+
+    @property
+    def name_digits(self) -> int:
+        """Number of decimal digits of a metric name's number."""
+        return len(str((self.n_streams - 1) // SERIES_PER_METRIC_NAME))
+
+    @property
+    def prefix(self) -> str:
+        """What the unique names of this generation's streams begin with."""
+        return f"{self.invocation_id}-{self.born_in_cycle}-"
+
+    def uniquename(self, stream: int) -> str:
+        """Return the value of ``looker_uniquename`` of a stream."""
+        return f"{self.prefix}{stream:0{self.stream_digits}d}"
+
+    def group(self, group: int) -> str:
+        """Return the value of ``looker_group`` of the streams of a group."""
+        return f"{self.prefix}g{group:0{self.group_digits}d}"
+
+    def metric_name(self, stream: int) -> str:
+        """Return a series' metric name."""
+        return f"looker_metric_{stream // SERIES_PER_METRIC_NAME:0{self.name_digits}d}"
+
+    def labels(self, stream: int) -> dict[str, str]:
+        """Return a stream's complete label set, sorted by name."""
+        labels = {
+            GROUP: self.group(stream // self.group_size),
+            UNIQUENAME: self.uniquename(stream),
+        }
+        return {METRIC_NAME: self.metric_name(stream), **labels} if self.metrics else labels
+
+    def stream_of(self, uniquename: str) -> int | None:
+        """Return the number in a unique name of this generation, else None."""
+        if not uniquename.startswith(self.prefix):
+            return None
+        digits = uniquename[len(self.prefix) :]
+        if len(digits) != self.stream_digits or not re.fullmatch("[0-9]+", digits):
+            return None
+        stream = int(digits)
+        return stream if stream < self.n_streams else None

@@ -1,0 +1,33 @@
+"""What an answer to a push means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What is known after one attempt to push a message."""
+
+    ACKNOWLEDGED = "acknowledged"
+    RATE_LIMITED = "rate_limited"
+    """Nothing was stored; the same bytes may be sent later."""
+    TRANSIENT = "transient"
+    """Perhaps stored, in part or whole; the same bytes are sent again."""
+    NOT_SENT = "not_sent"
+    """No byte reached the target; the same bytes are sent again."""
+    REPEATED = "repeated"
+    """The target has newer or equal samples: the answer to a repeat of what it has stored."""
+    REFUSED = "refused"
+    """Refused as it is, for good; nothing was stored."""
+    REFUSED_PART = "refused_part"
+    """Refused for good, and perhaps stored in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """An outcome, the reason in the target's words, and how long it asks to wait (s)."""
+
+    outcome: Outcome
+    reason: str = ""
+    retry_after_s: float | None = None

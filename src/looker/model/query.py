@@ -1,0 +1,27 @@
+"""One question to a target: which streams, from when to when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RangeQuery:
+    """Ask for the samples of the streams that ``matcher`` selects in ``[start_ns, end_ns)``.
+
+    ``matcher`` is (label, operator, value). At least ``n_expected`` samples should come back.
+    ``fresh`` asks past any cache of results.
+    """
+
+    matcher: tuple[str, str, str]
+    start_ns: int
+    end_ns: int
+    n_expected: int
+    fresh: bool = False
+
+    @property
+    def selector(self) -> str:
+        """The matcher as LogQL and PromQL write it."""
+        name, operator, value = self.matcher
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'{{{name}{operator}"{escaped}"}}'

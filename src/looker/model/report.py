@@ -1,0 +1,307 @@
+"""What workers measure and the coordinator merges: one schema for queue, disk and comparison.
+
+Merging is associative and commutative, so parts can be added up in any order. Rates are derived
+after merging: what was acknowledged, over the time from the first start to the last end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from looker.model.histogram import Histogram
+from looker.model.mismatch import Findings
+from looker.model.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA_VERSION: Final = 1
+_NS_PER_S: Final = 1_000_000_000
+
+
+class LimitedBy(StrEnum):
+    """What held a write phase back; only ``target`` shows the server's capacity."""
+
+    TARGET = "target"
+    RATE_LIMIT = "rate_limit"
+    THROTTLE = "throttle"
+    GENERATOR = "generator"
+
+
+@dataclass(slots=True)
+class PhaseTimes:
+    """When a phase began and ended, wall time in ns; 0 where it never did."""
+
+    started_ns: int = 0
+    finished_ns: int = 0
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first start to the last end."""
+        return max(0, self.finished_ns - self.started_ns) / _NS_PER_S
+
+    def merge(self, other: PhaseTimes) -> None:
+        """Cover the other's time too."""
+        starts = [time for time in (self.started_ns, other.started_ns) if time]
+        self.started_ns = min(starts, default=0)
+        self.finished_ns = max(self.finished_ns, other.finished_ns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the times in RFC 3339 and the duration."""
+        return {
+            "started_at": rfc3339(self.started_ns),
+            "finished_at": rfc3339(self.finished_ns),
+            "duration_s": self.duration_s,
+        }
+
+
+@dataclass(slots=True)
+class WriteReport:
+    """One write phase, of one worker or merged.
+
+    Times in seconds; ``writers_s`` is the time of all writers together (their number times the
+    duration), of which ``starved_s`` were spent without a message to send, ``rate_limited_s``
+    waiting after 429; ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
+    no stream was allowed to go on.
+    """
+
+    times: PhaseTimes = field(default_factory=PhaseTimes)
+    samples_acked: int = 0
+    payload_bytes_acked: int = 0
+    wire_bytes_sent: int = 0
+    fragments_pushed: int = 0
+    pushes_acked: int = 0
+    pushes_retried: int = 0
+    pushes_rejected: int = 0
+    pushes_indeterminate: int = 0
+    pushes_unresolved: int = 0
+    responses_by_status: Counter[str] = field(default_factory=Counter)
+    rate_limited_s: float = 0.0
+    throttled_s: float = 0.0
+    starved_s: float = 0.0
+    writers_s: float = 0.0
+    workers_s: float = 0.0
+    forward_leaps: int = 0
+    cpu_s: float = 0.0
+    service: Histogram = field(default_factory=Histogram)
+    push: Histogram = field(default_factory=Histogram)
+    loop_delay: Histogram = field(default_factory=Histogram)
+    refusal: str | None = None
+
+    def merge(self, other: WriteReport) -> None:
+        """Add another worker's or cycle's figures."""
+        self.times.merge(other.times)
+        for spec in fields(self):
+            mine, theirs = getattr(self, spec.name), getattr(other, spec.name)
+            if isinstance(mine, Histogram):
+                mine.add(theirs)
+            elif isinstance(mine, Counter):
+                mine.update(theirs)
+            elif isinstance(mine, int | float):
+                setattr(self, spec.name, mine + theirs)
+        self.refusal = _first_text(self.refusal, other.refusal)
+
+    @property
+    def n_pushes(self) -> int:
+        """Pushes that came to an end."""
+        return (
+            self.pushes_acked
+            + self.pushes_rejected
+            + self.pushes_indeterminate
+            + self.pushes_unresolved
+        )
+
+    @property
+    def samples_per_s(self) -> float:
+        """Acknowledged samples per second of the phase."""
+        return _rate(self.samples_acked, self.times.duration_s)
+
+    @property
+    def limited_by(self) -> LimitedBy:
+        """What held the phase back most."""
+        if self.rate_limited_s > 0.1 * self.writers_s > 0:
+            return LimitedBy.RATE_LIMIT
+        if self.throttled_s > 0.3 * self.workers_s > 0:
+            return LimitedBy.THROTTLE
+        if self.starved_s > 0.5 * self.writers_s > 0 and self.cpu_s > 0.7 * self.workers_s:
+            return LimitedBy.GENERATOR
+        return LimitedBy.TARGET
+
+    @property
+    def latency_distorted(self) -> bool:
+        """Whether the event loop's delay exceeds a tenth of the median service time."""
+        if not self.service.n or not self.loop_delay.n:
+            return False
+        return self.loop_delay.percentile_us(50) > 0.1 * self.service.percentile_us(50)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready values."""
+        duration = self.times.duration_s
+        return {
+            **self.times.to_json(),
+            "samples_acked": self.samples_acked,
+            "payload_bytes_acked": self.payload_bytes_acked,
+            "wire_bytes_sent": self.wire_bytes_sent,
+            "samples_per_s": self.samples_per_s,
+            "payload_mb_per_s": _rate(self.payload_bytes_acked / 1e6, duration),
+            "pushes_acked": self.pushes_acked,
+            "pushes_retried": self.pushes_retried,
+            "pushes_rejected": self.pushes_rejected,
+            "pushes_indeterminate": self.pushes_indeterminate,
+            "pushes_unresolved": self.pushes_unresolved,
+            "responses_by_status": dict(sorted(self.responses_by_status.items())),
+            "fragments_per_push_mean": _rate(self.fragments_pushed, self.n_pushes),
+            "rate_limited_s": self.rate_limited_s,
+            "throttled_s": self.throttled_s,
+            "starved_s": self.starved_s,
+            "forward_leaps": self.forward_leaps,
+            "limited_by": self.limited_by.value,
+            "latency_distorted": self.latency_distorted,
+            "service_ms": asdict(self.service.summary_ms()),
+            "push_ms": asdict(self.push.summary_ms()),
+            "loop_delay_ms": asdict(self.loop_delay.summary_ms()),
+            "latency_ms": None,
+            "cpu_s": self.cpu_s,
+            "refusal": self.refusal,
+        }
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """One read phase, of one worker or merged."""
+
+    skipped: bool = False
+    complete: bool = True
+    times: PhaseTimes = field(default_factory=PhaseTimes)
+    streams_selected: int = 0
+    queries: int = 0
+    fragments_proved: int = 0
+    payload_bytes_validated: int = 0
+    findings: Findings = field(default_factory=Findings)
+    service: Histogram = field(default_factory=Histogram)
+    cpu_s: float = 0.0
+    error: str | None = None
+
+    def merge(self, other: ReadReport) -> None:
+        """Add another worker's or cycle's figures."""
+        self.skipped = self.skipped and other.skipped
+        self.complete = self.complete and other.complete
+        self.times.merge(other.times)
+        self.streams_selected += other.streams_selected
+        self.queries += other.queries
+        self.fragments_proved += other.fragments_proved
+        self.payload_bytes_validated += other.payload_bytes_validated
+        self.findings.merge(other.findings)
+        self.service.add(other.service)
+        self.cpu_s += other.cpu_s
+        self.error = _first_text(self.error, other.error)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What this phase has shown.
+
+        A cycle of which nothing had to be there (every push was refused, say) shows nothing.
+        """
+        if self.skipped:
+            return Verdict.NOT_CHECKED
+        if self.findings.n_mismatches:
+            return Verdict.FAILED
+        if not self.complete or self.error is not None or not self.findings.n_expected:
+            return Verdict.UNKNOWN
+        if self.findings.n_validated != self.findings.n_expected:
+            return Verdict.UNKNOWN
+        return Verdict.PASSED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready values."""
+        found = self.findings
+        return {
+            "skipped": self.skipped,
+            "verdict": self.verdict.value,
+            **self.times.to_json(),
+            "streams_selected": self.streams_selected,
+            "samples_expected": found.n_expected,
+            "samples_validated": found.n_validated,
+            "samples_indeterminate_found": found.n_optional_seen,
+            "fragments_proved_by_checksum": self.fragments_proved,
+            "queries": self.queries,
+            "payload_mb_per_s": _rate(self.payload_bytes_validated / 1e6, self.times.duration_s),
+            "mismatches": {kind.value: n for kind, n in found.counts.items()},
+            "retry_duplicates": found.retry_duplicates,
+            "examples": [example.to_json() for example in found.examples],
+            "service_ms": asdict(self.service.summary_ms()),
+            "visible_after_ms": None,
+            "cpu_s": self.cpu_s,
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True)
+class CycleReport:
+    """One cycle, of one worker or merged; ``read`` is None where it was never reached."""
+
+    cycle: int
+    generation: int
+    write: WriteReport = field(default_factory=WriteReport)
+    read: ReadReport | None = None
+
+    def merge(self, other: CycleReport) -> None:
+        """Add another worker's part of the same cycle."""
+        self.write.merge(other.write)
+        self.read = merged_read([self.read, other.read])
+
+    @property
+    def verdict(self) -> Verdict:
+        """What this cycle has shown."""
+        return self.read.verdict if self.read is not None else Verdict.UNKNOWN
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cycle as JSON-ready values."""
+        return {
+            "cycle": self.cycle,
+            "generation": self.generation,
+            "verdict": self.verdict.value,
+            "write": self.write.to_json(),
+            "read": None if self.read is None else self.read.to_json(),
+        }
+
+
+def merged_write(reports: Iterable[WriteReport]) -> WriteReport:
+    """Merge write phases; the parts stay as they are."""
+    total = WriteReport()
+    for report in reports:
+        total.merge(report)
+    return total
+
+
+def merged_read(reports: Iterable[ReadReport | None]) -> ReadReport | None:
+    """Merge read phases; the parts stay as they are. None where there is none."""
+    total: ReadReport | None = None
+    for report in reports:
+        if report is None:
+            continue
+        if total is None:
+            total = ReadReport(skipped=report.skipped)
+        total.merge(report)
+    return total
+
+
+def rfc3339(time_ns: int) -> str | None:
+    """Return a wall time in UTC with microseconds; None for 0."""
+    if not time_ns:
+        return None
+    moment = datetime.fromtimestamp(time_ns // 1000 / 1e6, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _rate(amount: float, duration: float) -> float:
+    return amount / duration if duration else 0.0
+
+
+def _first_text(mine: str | None, theirs: str | None) -> str | None:
+    # the smaller one, so that the order of merging does not show
+    return min((text for text in (mine, theirs) if text is not None), default=None)

@@ -1,0 +1,125 @@
+"""What a page of an answer must hold, as columns that any sample can be regenerated from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from looker.generate.lines import LineContent
+from looker.generate.logs import TIMESTAMP_DIGITS
+from looker.generate.mixer import sample_hashes
+from looker.generate.values import value_bits
+from looker.wire.columns import store_digits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from looker.generate.content import Content
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """Pieces of fragments, ``p`` of them, sorted by stream and time.
+
+    ``streams`` uint32, ``fragments`` uint32, ``positions`` int64 (of a piece's first sample in its
+    fragment), ``counts`` int64, ``start_ns`` int64 (of the piece's first sample), ``rows`` intp
+    (which ledger row), and three flags: ``required`` (acknowledged: must be there; the others may
+    be), ``counted`` (of the cycle that is read), ``sent_again`` (pushed more than once).
+    """
+
+    content: Content
+    streams: NDArray[np.uint32]
+    fragments: NDArray[np.uint32]
+    positions: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    rows: NDArray[np.intp]
+    required: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+    sent_again: NDArray[np.bool_]
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples in all pieces, required or not."""
+        return int(self.counts.sum())
+
+    @cached_property
+    def piece_of(self) -> NDArray[np.intp]:
+        """The piece of each sample, intp (n_samples,)."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @cached_property
+    def sample_positions(self) -> NDArray[np.int64]:
+        """The position of each sample in its fragment, int64 (n_samples,)."""
+        begins = np.cumsum(self.counts) - self.counts
+        within = np.arange(self.n_samples, dtype=np.int64)
+        return within + np.repeat(self.positions - begins, self.counts)
+
+    @cached_property
+    def timestamps_ns(self) -> NDArray[np.int64]:
+        """The timestamp of each sample, int64 (n_samples,)."""
+        origin = self.start_ns - self.positions * self.content.step_ns
+        return origin[self.piece_of] + self.sample_positions * self.content.step_ns
+
+    def hashes(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint64]:
+        """Return the hashes of some samples, uint64."""
+        pieces = self.piece_of[samples]
+        numbers = self._first_samples[pieces] + self.sample_positions[samples].view(np.uint64)
+        return sample_hashes(self._keys[pieces], numbers)
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        return self.content.keys(self.streams)
+
+    @cached_property
+    def _first_samples(self) -> NDArray[np.uint64]:
+        return self.fragments.astype(np.uint64) * np.uint64(self.content.n_samples)
+
+    def lines(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint8]:
+        """Return the lines of some samples, uint8 (k, n_chars)."""
+        digits = self.digits(samples)
+        out = np.empty((len(digits), self.content.n_chars), np.uint8)
+        self.store_lines(out, samples, digits)
+        return out
+
+    def digits(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint8]:
+        """Return the timestamps of some samples as decimal digits, uint8 (k, 19)."""
+        timestamps = self.timestamps_ns[samples]
+        digits = np.empty((len(timestamps), TIMESTAMP_DIGITS), np.uint8)
+        store_digits(digits, timestamps)
+        return digits
+
+    def store_lines(
+        self, out: NDArray[np.uint8], samples: NDArray[np.intp] | slice, digits: NDArray[np.uint8]
+    ) -> None:
+        """Store the lines of some samples into ``out`` (k, n_chars)."""
+        self._lines.store(out, self.hashes(samples), digits)
+
+    @cached_property
+    def _lines(self) -> LineContent:
+        return LineContent(self.content.n_chars, self.content.compressability)
+
+    def bits(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint64]:
+        """Return the bit patterns of the values of some samples, uint64 (k,)."""
+        return value_bits(self.hashes(samples), self.content.compressability)
+
+    def required_only(self) -> Expectation:
+        """Return the same without the pieces that need not be there."""
+        if self.required.all():
+            return self
+        keep = self.required
+        return Expectation(
+            self.content,
+            self.streams[keep],
+            self.fragments[keep],
+            self.positions[keep],
+            self.counts[keep],
+            self.start_ns[keep],
+            self.rows[keep],
+            self.required[keep],
+            self.counted[keep],
+            self.sent_again[keep],
+        )

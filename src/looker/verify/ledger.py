@@ -1,0 +1,147 @@
+"""What was pushed: one 32-byte row per fragment, in chunks that go to disk above a limit."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from looker.model.fragment import LEDGER_DTYPE, FragmentState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from looker.generate.encoder import EncodedBatch
+
+CHUNK_ROWS: Final = 65_536
+DEFAULT_MEMORY_BYTES: Final = 512 * 1024 * 1024
+
+
+@dataclass(eq=False)
+class _Chunk:
+    rows: NDArray[Any]
+    n_used: int = 0
+    n_open: int = 0
+
+    @property
+    def used(self) -> NDArray[Any]:
+        return self.rows[: self.n_used]
+
+
+@dataclass(eq=False)
+class LedgerSlice:
+    """Rows of fragments that were encoded together; their state is set as answers come."""
+
+    _chunk: _Chunk
+    _rows: NDArray[Any]
+    _settled: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._settled = np.zeros(len(self._rows), np.bool_)
+
+    def settle(self, part: slice, state: FragmentState, *, sent_again: bool) -> None:
+        """Record what is known of some of these fragments; once for each."""
+        if self._settled[part].any():
+            raise AssertionError("a fragment was settled twice")
+        self._settled[part] = True
+        self._rows["state"][part] = state
+        self._rows["sent_again"][part] = sent_again
+        self._chunk.n_open -= len(self._rows[part])
+
+
+class Ledger:
+    """Append-only columns of one generation's fragments.
+
+    Filled chunks whose fragments are all settled are moved to an unnamed temporary file once more
+    than ``memory_bytes`` are held; :meth:`rows_of` reads them back from there.
+    """
+
+    def __init__(self, memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
+        self._memory_bytes = memory_bytes
+        self._chunks: list[_Chunk] = []
+        self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
+        self._rows_on_disk = 0
+
+    def append(self, encoded: EncodedBatch, cycle: int) -> LedgerSlice:
+        """Add a batch's fragments as unsent."""
+        batch = encoded.batch
+        n_rows = len(batch)
+        chunk = self._room_for(n_rows)
+        rows = chunk.rows[chunk.n_used : chunk.n_used + n_rows]
+        rows["start_ns"] = batch.start_ns
+        rows["checksum"] = encoded.checksums
+        rows["stream"] = batch.streams
+        rows["fragment"] = batch.fragments
+        rows["cycle"] = cycle
+        chunk.n_used += n_rows
+        chunk.n_open += n_rows
+        return LedgerSlice(chunk, rows)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._rows_on_disk + sum(chunk.n_used for chunk in self._chunks)
+
+    def rows_of(self, first_stream: int, end_stream: int) -> NDArray[Any]:
+        """Return the rows of streams ``first_stream`` to ``end_stream - 1`` that were sent.
+
+        Sorted by stream and fragment; dtype LEDGER_DTYPE.
+        """
+        parts = []
+        for rows in self._parts():
+            streams = rows["stream"]
+            wanted = (streams >= first_stream) & (streams < end_stream)
+            wanted &= rows["state"] != FragmentState.UNSENT
+            parts.append(rows[wanted])
+        found = np.concatenate(parts) if parts else np.empty(0, LEDGER_DTYPE)
+        return found[np.lexsort((found["fragment"], found["stream"]))]
+
+    def forget_before(self, time_ns: int, width_ns: int) -> None:
+        """Drop the rows of fragments that end before ``time_ns``."""
+        kept = [rows[rows["start_ns"] + width_ns >= time_ns] for rows in self._parts()]
+        self.close()
+        self._chunks = []
+        for rows in kept:
+            if len(rows):
+                self._chunks.append(_Chunk(rows, len(rows)))
+
+    def close(self) -> None:
+        """Give up what is on disk."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._rows_on_disk = 0
+
+    def _parts(self) -> Iterator[NDArray[Any]]:
+        if self._file is not None and self._rows_on_disk:
+            self._file.flush()
+            stored = np.memmap(self._file, LEDGER_DTYPE, "r", shape=(self._rows_on_disk,))
+            for first in range(0, self._rows_on_disk, CHUNK_ROWS):
+                yield np.asarray(stored[first : first + CHUNK_ROWS])
+        for chunk in self._chunks:
+            yield chunk.used
+
+    def _room_for(self, n_rows: int) -> _Chunk:
+        if self._chunks and self._chunks[-1].n_used + n_rows <= len(self._chunks[-1].rows):
+            return self._chunks[-1]
+        self._spill()
+        chunk = _Chunk(np.zeros(max(CHUNK_ROWS, n_rows), LEDGER_DTYPE))
+        self._chunks.append(chunk)
+        return chunk
+
+    def _spill(self) -> None:
+        held = sum(chunk.rows.nbytes for chunk in self._chunks)
+        kept = []
+        for chunk in self._chunks:
+            if held <= self._memory_bytes or chunk.n_open:
+                kept.append(chunk)
+                continue
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="looker-ledger-")  # noqa: SIM115
+            self._file.write(chunk.used.tobytes())
+            self._rows_on_disk += chunk.n_used
+            held -= chunk.rows.nbytes
+        self._chunks = kept

@@ -1,0 +1,234 @@
+"""Comparing Loki's answers with what was written.
+
+First the whole answer is predicted and compared, byte by byte, in blocks. Only where it differs is
+it parsed and aligned entry by entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from looker.errors import DecodeError
+from looker.model.labels import UNIQUENAME
+from looker.model.mismatch import Findings, MismatchExample, MismatchKind
+from looker.verify.alignment import UNKNOWN_STREAM, Received, align
+from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
+from looker.wire.checksum import line_sums
+from looker.wire.columns import BLOCK_BYTES
+from looker.wire.loki_answer import (
+    ROW_TEXT_AT,
+    ElementForm,
+    is_frame,
+    labels_match,
+    learn_form,
+    metadata_tolerated,
+    parse_streams,
+    result_begin,
+)
+from looker.wire.records import gather
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from looker.generate.content import Content
+    from looker.verify.expectation import Expectation
+
+
+class LogAnswers:
+    """Compares the answers to the queries of one generation's logs."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._form: ElementForm | None = None
+
+    def compare(self, body: bytes, expectation: Expectation) -> PageProof:
+        """Compare a ``query_range`` answer; DecodeError if it is not one."""
+        required = expectation.required_only()
+        if required.n_samples:
+            proof = self._predicted(body, required)
+            if proof is not None:
+                return proof
+        return self._aligned(body, expectation)
+
+    def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
+        begin = result_begin(body)
+        if begin < 0:
+            return None
+        if self._form is not None:
+            proof = self._as_formed(body, begin, expectation, self._form)
+            if proof is not None:
+                return proof
+        scheme = self._content.scheme
+        form = learn_form(body, begin, scheme, self._content.n_chars)
+        if form is None or form == self._form:
+            return None
+        self._form = form
+        return self._as_formed(body, begin, expectation, form)
+
+    def _as_formed(
+        self, body: bytes, begin: int, expectation: Expectation, form: ElementForm
+    ) -> PageProof | None:
+        first_pieces = np.flatnonzero(np.diff(expectation.streams, prepend=np.uint32(2**32 - 1)))
+        n_rows = np.add.reduceat(expectation.counts, first_pieces)
+        head_width, row_width = form.head.width, form.row.width
+        rows_bytes = n_rows * row_width
+        # each element ends with a brace, and a comma if another follows
+        element_bytes = head_width + rows_bytes + 2
+        begins = begin + np.cumsum(element_bytes) - element_bytes
+        end = int(begins[-1] + element_bytes[-1]) - 1
+        if end >= len(body) or body[end] != ord("]") or not is_frame(body, begin, end):
+            return None
+        buffer = np.frombuffer(body, np.uint8)
+        heads = gather(buffer, begins, head_width)
+        if not np.array_equal(heads, form.head.render(expectation.streams[first_pieces])):
+            return None
+        closing = begins + head_width + rows_bytes
+        if not (buffer[closing] == ord("}")).all():
+            return None
+        if not (buffer[closing[:-1] + 1] == ord(",")).all():
+            return None
+        sums = self._rows(buffer, begins + head_width, n_rows, expectation, form)
+        if sums is None:
+            return None
+        findings = Findings(added_labels=set(form.added_labels))
+        return proof_of_all(expectation, sums, findings)
+
+    def _rows(
+        self,
+        buffer: NDArray[np.uint8],
+        begins: NDArray[np.int64],
+        n_rows: NDArray[np.int64],
+        expectation: Expectation,
+        form: ElementForm,
+    ) -> NDArray[np.uint64] | None:
+        """Compare all rows; return the checksum's inner sums of the received lines."""
+        width, n_chars = form.row.width, form.row.n_chars
+        ends = np.cumsum(n_rows)
+        n_all = int(ends[-1])
+        at = np.arange(n_all, dtype=np.int64) * width + np.repeat(
+            begins - (ends - n_rows) * width, n_rows
+        )
+        last = np.zeros(n_all, np.bool_)
+        last[ends - 1] = True
+        sums = np.empty(n_all, np.uint64)
+        template = form.row.template()
+        per_block = max(1, BLOCK_BYTES // width)
+        for first in range(0, n_all, per_block):
+            block = slice(first, min(first + per_block, n_all))
+            received = gather(buffer, at[block], width)
+            expected = np.empty_like(received)
+            expected[...] = template
+            digits = expectation.digits(block)
+            expected[:, 2:21] = digits
+            expectation.store_lines(
+                expected[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars], block, digits
+            )
+            expected[last[block], -1] = ord("]")
+            if not np.array_equal(received, expected):
+                return None
+            lines = received[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars]
+            sums[block] = line_sums(expectation.timestamps_ns[block], lines)
+        return sums
+
+    def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
+        findings = Findings()
+        entries = _Entries.parse(body, expectation, findings)
+        aligned = align(expectation, entries.received, entries, findings)
+        sums = entries.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
+        return proof_of_aligned(expectation, aligned, sums, findings)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Entries:
+    """The entries of a parsed answer: lines of the right length as columns, and all as text."""
+
+    received: Received
+    text: list[str]
+    lines: NDArray[np.uint8]
+    fits: NDArray[np.bool_]
+
+    @classmethod
+    def parse(cls, body: bytes, expectation: Expectation, findings: Findings) -> _Entries:
+        elements = parse_streams(body)
+        scheme = expectation.content.scheme
+        streams = [_stream_of(element["stream"], expectation, findings) for element in elements]
+        for element, stream in zip(elements, streams, strict=True):
+            if stream >= 0:
+                own = scheme.labels(stream)
+                findings.added_labels |= element["stream"].keys() - own.keys()
+        counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
+        values = list(chain.from_iterable(element["values"] for element in elements))
+        try:
+            times = np.fromiter((int(value[0]) for value in values), np.int64, len(values))
+            text = [value[1] for value in values]
+            encoded = [line.encode("utf-8", "surrogatepass") for line in text]
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError) as error:
+            raise DecodeError(f"an entry of the answer is not [timestamp, line]: {error}") from error
+        _check_metadata(values, findings)
+        n_chars = expectation.content.n_chars
+        fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
+        joined = b"".join(line for line, fit in zip(encoded, fits, strict=True) if fit)
+        lines = np.zeros((len(encoded), n_chars), np.uint8)
+        lines[fits] = np.frombuffer(joined, np.uint8).reshape(-1, n_chars)
+        received = Received(
+            np.repeat(np.array(streams, np.int64), counts),
+            np.repeat(np.arange(len(elements), dtype=np.int64), counts),
+            times,
+        )
+        return cls(received, text, lines, fits)
+
+    def equal(
+        self, expectation: Expectation, expected: NDArray[np.intp], received: NDArray[np.intp]
+    ) -> NDArray[np.bool_]:
+        same: NDArray[np.bool_] = (expectation.lines(expected) == self.lines[received]).all(axis=1)
+        return same & self.fits[received]
+
+    def sums(
+        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
+    ) -> NDArray[np.uint64]:
+        return line_sums(timestamps_ns, self.lines[received])
+
+    def received_text(self, received: int) -> str:
+        return self.text[received]
+
+    def expected_text(self, expectation: Expectation, expected: int) -> str:
+        return expectation.lines(np.array([expected])).tobytes().decode("ascii")
+
+
+def _stream_of(labels: dict[str, Any], expectation: Expectation, findings: Findings) -> int:
+    """Return the number of the stream that has these labels, or -1; count wrong labels."""
+    scheme = expectation.content.scheme
+    name = labels.get(UNIQUENAME)
+    stream = scheme.stream_of(name) if isinstance(name, str) else None
+    if stream is None:
+        return UNKNOWN_STREAM
+    if not labels_match(scheme, stream, labels):
+        findings.add(MismatchKind.WRONG_LABELS, 1)
+        findings.examples.append(
+            MismatchExample(
+                kind=MismatchKind.WRONG_LABELS,
+                stream=scheme.uniquename(stream),
+                cycle=scheme.born_in_cycle,
+                fragment=None,
+                position=None,
+                timestamp_ns=None,
+                expected=str(scheme.labels(stream)),
+                received=str(labels),
+            )
+        )
+    return stream
+
+
+def _check_metadata(values: list[Any], findings: Findings) -> None:
+    """Count entries that came with metadata which nobody wrote."""
+    strange = [value for value in values if len(value) > 2 and not metadata_tolerated(value[2])]
+    if strange:
+        findings.add(MismatchKind.UNEXPECTED, len(strange))
+    if any(len(value) > 2 and value[2] for value in values):
+        findings.added_labels.update(
+            name for value in values if len(value) > 2 for name in value[2].get("structuredMetadata", {})
+        )

@@ -1,0 +1,200 @@
+"""Comparing remote read's and the query API's answers with what was written."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from looker.model.config import NS_PER_MS
+from looker.model.labels import UNIQUENAME
+from looker.model.mismatch import Findings, MismatchExample, MismatchKind
+from looker.verify.alignment import UNKNOWN_STREAM, Received, align
+from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
+from looker.wire.checksum import value_sums
+from looker.wire.columns import varint
+from looker.wire.decode import decode_read_response
+from looker.wire.prometheus import (
+    SAMPLE_BYTES,
+    parse_samples,
+    series_head_width,
+    series_labels,
+    store_samples,
+    store_series_heads,
+)
+from looker.wire.prometheus_json import parse_matrix
+from looker.wire.proto import prometheus_pb2
+from looker.wire.records import gather, scatter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from looker.generate.content import Content
+    from looker.verify.expectation import Expectation
+
+
+class RemoteReadAnswers:
+    """Compares remote read's uncompressed answers (of samples) for one generation's series.
+
+    The answer is predicted as a whole: series in the order of their labels, each with its samples
+    in the order of time. Another layout only costs the slower way.
+    """
+
+    def __init__(self, content: Content) -> None:
+        self._labels = series_labels(content.scheme)
+
+    def compare(self, body: bytes, expectation: Expectation) -> PageProof:
+        """Compare an answer; DecodeError if it is not one."""
+        required = expectation.required_only()
+        if required.n_samples:
+            proof = self._predicted(body, required)
+            if proof is not None:
+                return proof
+        return self._aligned(body, expectation)
+
+    def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
+        first_pieces = np.flatnonzero(np.diff(expectation.streams, prepend=np.uint32(2**32 - 1)))
+        streams = expectation.streams[first_pieces]
+        n_samples = np.add.reduceat(expectation.counts, first_pieces)
+        classes, class_of = np.unique(n_samples, return_inverse=True)
+        heads = np.array(
+            [series_head_width(self._labels.width, n) for n in classes.tolist()], np.int64
+        )[class_of]
+        series_bytes = heads + n_samples * SAMPLE_BYTES
+        total = int(series_bytes.sum())
+        frame = b"\x0a" + varint(total)
+        if len(body) != len(frame) + total or not body.startswith(frame):
+            return None
+        begins = np.cumsum(series_bytes) - series_bytes
+        predicted = np.empty(total, np.uint8)
+        for number, n in enumerate(classes.tolist()):
+            chosen = np.flatnonzero(class_of == number)
+            head = np.empty((len(chosen), int(heads[chosen[0]])), np.uint8)
+            store_series_heads(head, self._labels, streams[chosen], n)
+            scatter(predicted, begins[chosen], head)
+        ends = np.cumsum(n_samples)
+        at = np.arange(int(ends[-1]), dtype=np.int64) * SAMPLE_BYTES
+        at += np.repeat(begins + heads - (ends - n_samples) * SAMPLE_BYTES, n_samples)
+        samples = np.empty((len(at), SAMPLE_BYTES), np.uint8)
+        every = slice(0, len(at))
+        store_samples(samples, expectation.timestamps_ns // NS_PER_MS, expectation.bits(every))
+        scatter(predicted, at, samples)
+        received = np.frombuffer(body, np.uint8)[len(frame) :]
+        if not np.array_equal(received, predicted):
+            return None
+        timestamps_ms, bits = parse_samples(gather(received, at, SAMPLE_BYTES))
+        return proof_of_all(expectation, value_sums(timestamps_ms * NS_PER_MS, bits), Findings())
+
+    def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
+        results = decode_read_response(body)
+        labels: list[dict[str, str]] = []
+        for result in results:
+            labels += [_parse_labels(blob) for blob in result.label_blobs()]
+        empty: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        counts = np.concatenate([result.counts for result in results] or empty)
+        times = np.concatenate([result.timestamps_ms for result in results] or empty)
+        bits = np.concatenate(
+            [result.value_bits for result in results] or [np.empty(0, np.uint64)]
+        )
+        return _compare_columns(expectation, labels, counts, times, bits)
+
+
+class QueryAnswers:
+    """Compares the query API's answers to range selectors for one generation's series."""
+
+    def compare(self, body: bytes, expectation: Expectation, window_ms: tuple[int, int]) -> (
+        PageProof
+    ):
+        """Compare an answer; DecodeError if it is not one.
+
+        ``window_ms`` (both ends inclusive) is what was asked for: servers before Prometheus 3
+        also return the sample at the open end of the range.
+        """
+        matrix = parse_matrix(body)
+        inside = (matrix.timestamps_ms >= window_ms[0]) & (matrix.timestamps_ms <= window_ms[1])
+        series = np.repeat(np.arange(len(matrix.counts)), matrix.counts)[inside]
+        counts = np.bincount(series, minlength=len(matrix.counts)).astype(np.int64)
+        return _compare_columns(
+            expectation, matrix.metrics, counts, matrix.timestamps_ms[inside], matrix.bits[inside]
+        )
+
+
+def _parse_labels(blob: bytes) -> dict[str, str]:
+    series = prometheus_pb2.TimeSeries.FromString(blob)
+    return {label.name: label.value for label in series.labels}
+
+
+def _compare_columns(
+    expectation: Expectation,
+    labels: list[dict[str, str]],
+    counts: NDArray[np.int64],
+    timestamps_ms: NDArray[np.int64],
+    bits: NDArray[np.uint64],
+) -> PageProof:
+    findings = Findings()
+    streams = [_stream_of(own, expectation, findings) for own in labels]
+    received = Received(
+        np.repeat(np.array(streams, np.int64), counts),
+        np.repeat(np.arange(len(labels), dtype=np.int64), counts),
+        timestamps_ms * NS_PER_MS,
+    )
+    samples = _Samples(bits)
+    aligned = align(expectation, received, samples, findings)
+    sums = samples.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
+    return proof_of_aligned(expectation, aligned, sums, findings)
+
+
+def _stream_of(labels: dict[str, str], expectation: Expectation, findings: Findings) -> int:
+    """Return the number of the series that has these labels, or -1; count wrong labels."""
+    scheme = expectation.content.scheme
+    name = labels.get(UNIQUENAME)
+    stream = scheme.stream_of(name) if isinstance(name, str) else None
+    if stream is None:
+        return UNKNOWN_STREAM
+    expected = scheme.labels(stream)
+    if labels != expected:
+        findings.add(MismatchKind.WRONG_LABELS, 1)
+        findings.examples.append(
+            MismatchExample(
+                kind=MismatchKind.WRONG_LABELS,
+                stream=scheme.uniquename(stream),
+                cycle=scheme.born_in_cycle,
+                fragment=None,
+                position=None,
+                timestamp_ns=None,
+                expected=str(expected),
+                received=str(labels),
+            )
+        )
+    return stream
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Samples:
+    """The values of received samples as bit patterns, uint64 (r,)."""
+
+    bits: NDArray[np.uint64]
+
+    def equal(
+        self, expectation: Expectation, expected: NDArray[np.intp], received: NDArray[np.intp]
+    ) -> NDArray[np.bool_]:
+        same: NDArray[np.bool_] = expectation.bits(expected) == self.bits[received]
+        return same
+
+    def sums(
+        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
+    ) -> NDArray[np.uint64]:
+        return value_sums(timestamps_ns, self.bits[received])
+
+    def received_text(self, received: int) -> str:
+        return _float_text(int(self.bits[received]))
+
+    def expected_text(self, expectation: Expectation, expected: int) -> str:
+        return _float_text(int(expectation.bits(np.array([expected]))[0]))
+
+
+def _float_text(bits: int) -> str:
+    (value,) = struct.unpack("<d", struct.pack("<Q", bits))
+    return f"{value!r} (0x{bits:016x})"

@@ -1,0 +1,157 @@
+"""Cutting what was written into pages that one query each can read back.
+
+A *selection* is what one matcher selects: a group of streams, or a few single ones. Its time range
+is tiled without gaps, so that what was never written shows too, wherever in the range it lies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from looker.model.fragment import FragmentState
+from looker.model.labels import GROUP, UNIQUENAME
+from looker.verify.expectation import Expectation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from looker.generate.content import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Streams that one label matcher selects: (label, operator, value)."""
+
+    matcher: tuple[str, str, str]
+    first_stream: int
+    end_stream: int
+
+    @classmethod
+    def of_group(cls, content: Content, group: int) -> Selection:
+        """Select all streams of a group."""
+        scheme = content.scheme
+        first = group * scheme.group_size
+        end = min(first + scheme.group_size, scheme.n_streams)
+        return cls((GROUP, "=", scheme.group(group)), first, end)
+
+    @classmethod
+    def of_streams(cls, content: Content, streams: list[int]) -> Selection:
+        """Select single streams, given in ascending order."""
+        names = [content.scheme.uniquename(stream) for stream in streams]
+        if len(names) == 1:
+            matcher = (UNIQUENAME, "=", names[0])
+        else:
+            # a unique name holds letters, digits, '_', '-' and '.'; only the dot means something
+            matcher = (UNIQUENAME, "=~", "|".join(name.replace(".", "[.]") for name in names))
+        return cls(matcher, streams[0], streams[-1] + 1)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Page:
+    """One query: a selection, a time range ``[start_ns, end_ns)``, and what must be in it."""
+
+    selection: Selection
+    start_ns: int
+    end_ns: int
+    expectation: Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """How much a page may hold: samples, counting those that need not be there."""
+
+    max_samples: int
+
+
+def tile(
+    starts_ns: NDArray[np.int64], n_samples: int, step_ns: int, max_samples: int
+) -> list[int]:
+    """Return times that cut fragments into tiles of at most ``max_samples`` samples.
+
+    ``starts_ns`` is sorted. The first time is that of the first sample, the last one is one step
+    behind the last sample. Samples of one time are never parted, so that many samples of one time
+    make a tile larger.
+    """
+    width = (n_samples - 1) * step_ns
+    begin, end = int(starts_ns[0]), int(starts_ns[-1]) + width + step_ns
+    total = len(starts_ns) * n_samples
+    if total <= max_samples:
+        return [begin, end]
+    if bool((starts_ns[1:] > starts_ns[:-1] + width).all()):
+        at = np.arange(max_samples, total, max_samples)
+        cuts = starts_ns[at // n_samples] + at % n_samples * step_ns
+        return [begin, *cuts.tolist(), end]
+    times = np.sort((starts_ns[:, None] + np.arange(n_samples) * step_ns).ravel())
+    cuts_found = [begin]
+    first = 0
+    while first + max_samples < total:
+        boundary = int(np.searchsorted(times, times[first + max_samples], "left"))
+        if boundary == first:
+            boundary = int(np.searchsorted(times, times[first], "right"))
+            if boundary == total:
+                break
+        cuts_found.append(int(times[boundary]))
+        first = boundary
+    return [*cuts_found, end]
+
+
+def pages(
+    content: Content,
+    selection: Selection,
+    rows: NDArray[Any],
+    row_numbers: NDArray[np.intp],
+    cycle: int,
+    limits: PageLimits,
+) -> Iterator[Page]:
+    """Cut the ledger rows of a selection into pages.
+
+    ``rows`` (LEDGER_DTYPE) are all rows of the selected streams, of any cycle; ``row_numbers``
+    (the same length) is what expectations call them by. Only the time range of ``cycle`` is read.
+    """
+    current = rows["cycle"] == cycle
+    if not current.any():
+        return
+    n_samples, step_ns = content.n_samples, content.step_ns
+    width = (n_samples - 1) * step_ns
+    wanted = rows["state"] != FragmentState.REJECTED
+    order = np.argsort(rows["start_ns"][wanted], kind="stable")
+    candidates, numbers = rows[wanted][order], row_numbers[wanted][order]
+    starts = candidates["start_ns"]
+    of_cycle = starts[candidates["cycle"] == cycle]
+    if not len(of_cycle):
+        return
+    cuts = tile(of_cycle, n_samples, step_ns, limits.max_samples)
+    for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        low = int(np.searchsorted(starts, begin - width, "left"))
+        high = int(np.searchsorted(starts, end, "left"))
+        part, part_numbers = candidates[low:high], numbers[low:high]
+        # the first sample at or behind each end of the tile
+        first = np.clip(-((part["start_ns"] - begin) // step_ns), 0, n_samples)
+        last = np.clip(-((part["start_ns"] - end) // step_ns), 0, n_samples)
+        inside = last > first
+        part, part_numbers = part[inside], part_numbers[inside]
+        first, last = first[inside], last[inside]
+        by_stream = np.lexsort((part["start_ns"], part["stream"]))
+        part, first, last = part[by_stream], first[by_stream], last[by_stream]
+        yield Page(
+            selection,
+            begin,
+            end,
+            Expectation(
+                content=content,
+                streams=part["stream"],
+                fragments=part["fragment"],
+                positions=first,
+                counts=last - first,
+                start_ns=part["start_ns"] + first * step_ns,
+                rows=part_numbers[by_stream],
+                required=part["state"] == FragmentState.ACKNOWLEDGED,
+                counted=part["cycle"] == cycle,
+                sent_again=part["sent_again"] != 0,
+            ),
+        )

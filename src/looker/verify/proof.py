@@ -1,0 +1,111 @@
+"""Comparing answers page by page, with both proofs: regeneration and the checksum of sending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from looker.errors import InternalError
+from looker.wire.checksum import weighted
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from looker.model.mismatch import Findings
+    from looker.verify.alignment import Aligned
+    from looker.verify.expectation import Expectation
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PageProof:
+    """What one page contributes to the proof of its pieces.
+
+    ``seen`` int64 (p,): samples that came back, exact or not; ``exact`` int64 (p,): those with the
+    regenerated content; ``sums`` uint64 (p,): the checksum's share, of the bytes that came.
+    """
+
+    expectation: Expectation
+    findings: Findings
+    seen: NDArray[np.int64]
+    exact: NDArray[np.int64]
+    sums: NDArray[np.uint64]
+
+
+def count_exact(expectation: Expectation, exact: NDArray[np.int64], findings: Findings) -> None:
+    """Count the samples of the cycle that must be there, and those that came back exactly."""
+    chosen = expectation.counted & expectation.required
+    findings.n_expected += int(expectation.counts[chosen].sum())
+    findings.n_validated += int(exact[chosen].sum())
+    findings.n_optional_seen += int(exact[~expectation.required].sum())
+
+
+def proof_of_all(
+    expectation: Expectation, inner_sums: NDArray[np.uint64], findings: Findings
+) -> PageProof:
+    """Return the proof of a page on which every expected sample came back exactly, in order.
+
+    ``inner_sums`` (n_samples,) are of the received bytes.
+    """
+    begins = np.cumsum(expectation.counts) - expectation.counts
+    products = weighted(inner_sums, expectation.sample_positions)
+    sums = np.add.reduceat(products, begins) if len(begins) else np.empty(0, np.uint64)
+    count_exact(expectation, expectation.counts, findings)
+    return PageProof(expectation, findings, expectation.counts, expectation.counts, sums)
+
+
+def proof_of_aligned(
+    expectation: Expectation,
+    aligned: Aligned,
+    inner_sums: NDArray[np.uint64],
+    findings: Findings,
+) -> PageProof:
+    """Return the proof of a page of which some samples came back; sums as in ``aligned``."""
+    n_pieces = len(expectation.counts)
+    pieces = expectation.piece_of[aligned.expected]
+    seen = np.bincount(pieces, minlength=n_pieces).astype(np.int64)
+    exact = np.bincount(pieces[aligned.exact], minlength=n_pieces).astype(np.int64)
+    sums = np.zeros(n_pieces, np.uint64)
+    products = weighted(inner_sums, expectation.sample_positions[aligned.expected])
+    np.add.at(sums, pieces, products)
+    count_exact(expectation, exact, findings)
+    return PageProof(expectation, findings, seen, exact, sums)
+
+
+class ChecksumLedger:
+    """Adds up the pages' checksums per fragment and compares them with those of sending."""
+
+    def __init__(self, rows: NDArray[Any], n_samples: int) -> None:
+        self._rows = rows
+        self._n_samples = n_samples
+        self._sums = np.zeros(len(rows), np.uint64)
+        self._seen = np.zeros(len(rows), np.int64)
+        self._exact = np.zeros(len(rows), np.int64)
+
+    def add(self, proof: PageProof) -> None:
+        """Add a page; every piece of a fragment may be added once."""
+        at = proof.expectation.rows
+        np.add.at(self._sums, at, proof.sums)
+        np.add.at(self._seen, at, proof.seen)
+        np.add.at(self._exact, at, proof.exact)
+
+    def check(self) -> int:
+        """Return how many fragments both proofs agree on.
+
+        Raise InternalError where they contradict each other: what came back is what was sent
+        though it is not what is regenerated, or the other way round. That is no fault of the
+        target.
+        """
+        complete = self._seen == self._n_samples
+        as_sent = complete & (self._sums == self._rows["checksum"])
+        as_regenerated = complete & (self._exact == self._n_samples)
+        contradiction = as_sent != as_regenerated
+        if contradiction.any():
+            row = self._rows[np.flatnonzero(contradiction)[0]]
+            raise InternalError(
+                f"the two proofs contradict each other for {int(contradiction.sum())} fragment(s),"
+                f" first stream {row['stream']}, fragment {row['fragment']}: Looker generated other"
+                " content when it wrote than when it read"
+            )
+        return int(as_sent.sum())

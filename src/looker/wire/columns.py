@@ -1,0 +1,138 @@
+"""Building blocks of wire formats as columns: varints, decimal digits, text with numbers in it.
+
+Arrays have any leading shape; the last axis, where there is one, runs over bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+BLOCK_BYTES: Final = 128 * 1024
+"""Working set of a kernel: a block that stays in the L2 cache."""
+
+_FOUR_DIGITS: Final = np.frombuffer(
+    "".join(f"{number:04d}" for number in range(10_000)).encode(), dtype="<u4"
+)
+
+
+def varint(value: int) -> bytes:
+    """Encode one unsigned integer as a protobuf varint."""
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def varint_lengths(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the number of bytes of each value's varint (1 to 10); values are not negative."""
+    lengths = np.ones(values.shape, np.uint8)
+    limit, highest = 1 << 7, int(values.max(initial=0))
+    while limit <= highest:
+        lengths += values >= limit
+        limit <<= 7
+    return lengths
+
+
+def store_words(out: NDArray[np.uint8], words: NDArray[np.uint64]) -> None:
+    """Store the low bytes of ``words`` (...) little-endian into ``out`` (..., at most 8 bytes)."""
+    at, width = 0, out.shape[-1]
+    for size in (8, 4, 2, 1):
+        while width - at >= size:
+            part = words if at == 0 else words >> np.uint64(8 * at)
+            view = out[..., at : at + size].view(f"<u{size}")[..., 0]
+            np.copyto(view, part, casting="unsafe")
+            at += size
+
+
+def varint_words(values: NDArray[Any], n_bytes: int) -> NDArray[np.uint64]:
+    """Return each value's varint of ``n_bytes`` (at most 8) bytes, packed little-endian.
+
+    Every value must need exactly ``n_bytes``: the encoding is the canonical, shortest one.
+    """
+    source = values.astype(np.uint64)
+    words = source & np.uint64(0x7F)
+    for position in range(1, n_bytes):
+        # bits 7p .. 7p+6 move to 8p .. 8p+6
+        words |= (source << np.uint64(position)) & np.uint64(0x7F << (8 * position))
+    continuation = sum(0x80 << (8 * position) for position in range(n_bytes - 1))
+    words |= np.uint64(continuation)
+    return words
+
+
+def store_digits(out: NDArray[np.uint8], values: NDArray[Any]) -> None:
+    """Store values (...) as zero-padded decimal ASCII digits into ``out`` (..., width).
+
+    Values are not negative and have at most ``width`` digits.
+    """
+    width = out.shape[-1]
+    rest = values.astype(np.uint64)
+    at = width
+    while at > 0:
+        if at > 4:
+            high = rest // np.uint64(10_000)
+            low = rest - high * np.uint64(10_000)
+        else:
+            high, low = rest, rest
+        group = _FOUR_DIGITS.take(low.astype(np.intp), mode="clip")
+        if at >= 4:
+            out[..., at - 4 : at].view("<u4")[..., 0] = group
+        else:
+            shift = np.uint64(8 * (4 - at))
+            store_words(out[..., :at], group.astype(np.uint64) >> shift)
+        rest = high
+        at -= 4
+
+
+@dataclass(frozen=True, slots=True)
+class NumberHole:
+    """Where a template has digits: ``width`` digits of ``stream // divisor`` at ``offset``."""
+
+    offset: int
+    width: int
+    divisor: int
+
+
+class NumberedText:
+    """Text of one width for many streams: a template with zero-padded numbers in it."""
+
+    def __init__(self, parts: Sequence[bytes | tuple[int, int]]) -> None:
+        """Take the parts in order: bytes, or (width, divisor) of a number."""
+        template = b""
+        holes = []
+        for part in parts:
+            if isinstance(part, bytes):
+                template += part
+            else:
+                width, divisor = part
+                holes.append(NumberHole(len(template), width, divisor))
+                template += b"0" * width
+        self.template = np.frombuffer(template, np.uint8)
+        self.holes = tuple(holes)
+
+    @property
+    def width(self) -> int:
+        """Bytes of one text."""
+        return len(self.template)
+
+    def store(self, out: NDArray[np.uint8], streams: NDArray[Any]) -> None:
+        """Store the texts of ``streams`` (m,) into ``out`` (m, width)."""
+        out[...] = self.template
+        for hole in self.holes:
+            numbers = streams if hole.divisor == 1 else streams // hole.divisor
+            store_digits(out[..., hole.offset : hole.offset + hole.width], numbers)
+
+    def render(self, streams: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the texts of ``streams`` (m,) as uint8 (m, width)."""
+        out = np.empty((len(streams), self.width), np.uint8)
+        self.store(out, streams)
+        return out

@@ -1,0 +1,120 @@
+"""Loki's push request as columns.
+
+Field numbers are those of Loki's ``logproto``: ``PushRequest.streams = 1``, ``Stream.labels = 1``,
+``Stream.entries = 2``, ``Entry.timestamp = 1``, ``Entry.line = 2``, ``Timestamp.seconds = 1``,
+``Timestamp.nanos = 2``. The bytes are those that the official protobuf library makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from looker.model.labels import GROUP, UNIQUENAME, LabelScheme
+from looker.wire.columns import (
+    NumberedText,
+    store_words,
+    varint,
+    varint_lengths,
+    varint_words,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NS_PER_S: Final = 1_000_000_000
+_SECONDS_BYTES: Final = 5
+MIN_SECONDS: Final = 1 << 28
+MAX_SECONDS: Final = 1 << 35
+"""Seconds whose varint has five bytes: from July 1978 to the year 3058."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLayout:
+    """One entry of a push request: where its parts are, for a length of the nanoseconds' varint.
+
+    ``nanos_bytes`` 0 is a whole second: protobuf leaves a zero out.
+    """
+
+    nanos_bytes: int
+    n_chars: int
+    head: NDArray[np.uint8]
+    seconds_at: int
+    nanos_at: int
+
+    @property
+    def width(self) -> int:
+        """Bytes of an entry on the wire."""
+        return len(self.head) + self.n_chars
+
+    def store_head(
+        self, out: NDArray[np.uint8], seconds: NDArray[np.int64], nanos: NDArray[np.int64]
+    ) -> None:
+        """Store all but the line into ``out`` (..., at least the head's length)."""
+        out[..., : len(self.head)] = self.head
+        at = self.seconds_at
+        store_words(out[..., at : at + _SECONDS_BYTES], varint_words(seconds, _SECONDS_BYTES))
+        if self.nanos_bytes:
+            at = self.nanos_at
+            store_words(
+                out[..., at : at + self.nanos_bytes], varint_words(nanos, self.nanos_bytes)
+            )
+
+
+@cache
+def entry_layout(nanos_bytes: int, n_chars: int) -> EntryLayout:
+    """Return the layout of entries with lines of ``n_chars`` bytes (at least 1)."""
+    timestamp = b"\x08" + bytes(_SECONDS_BYTES)
+    if nanos_bytes:
+        timestamp += b"\x10" + bytes(nanos_bytes)
+    body_head = b"\x0a" + varint(len(timestamp)) + timestamp + b"\x12" + varint(n_chars)
+    size = varint(len(body_head) + n_chars)
+    head = np.frombuffer(b"\x12" + size + body_head, np.uint8)
+    seconds_at = 1 + len(size) + 3
+    return EntryLayout(nanos_bytes, n_chars, head, seconds_at, seconds_at + _SECONDS_BYTES + 1)
+
+
+def split_seconds(timestamps_ns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return whole seconds and the nanoseconds that remain."""
+    seconds = timestamps_ns // NS_PER_S
+    return seconds, timestamps_ns - seconds * NS_PER_S
+
+
+def nanos_lengths(nanos: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the bytes of each varint of nanoseconds: 0 for zero, which is left out."""
+    lengths = varint_lengths(nanos)
+    lengths[nanos == 0] = 0
+    return lengths
+
+
+def stream_labels(scheme: LabelScheme) -> NumberedText:
+    """Return the label strings of a generation: ``{name="value", name="value"}``."""
+    return NumberedText(
+        (
+            f'{{{GROUP}="{scheme.prefix}g'.encode(),
+            (scheme.group_digits, scheme.group_size),
+            f'", {UNIQUENAME}="{scheme.prefix}'.encode(),
+            (scheme.stream_digits, 1),
+            b'"}',
+        )
+    )
+
+
+def stream_head_width(labels_width: int, entries_bytes: int) -> int:
+    """Return the bytes before the entries of a stream in a push request."""
+    labels_field = 1 + len(varint(labels_width)) + labels_width
+    return 1 + len(varint(labels_field + entries_bytes)) + labels_field
+
+
+def store_stream_heads(
+    out: NDArray[np.uint8], labels: NumberedText, streams: NDArray[np.uint32], entries_bytes: int
+) -> None:
+    """Store what comes before the entries of each stream into ``out`` (m, head width)."""
+    labels_field = b"\x0a" + varint(labels.width)
+    size = varint(len(labels_field) + labels.width + entries_bytes)
+    fixed = np.frombuffer(b"\x0a" + size + labels_field, np.uint8)
+    out[:, : len(fixed)] = fixed
+    labels.store(out[:, len(fixed) :], streams)

@@ -1,0 +1,171 @@
+"""The form of a ``query_range`` answer of Loki: frame, elements, rows.
+
+An answer of a given element order and row form is predictable byte by byte, as label sets and
+lines have one width. The form is learnt from an answer's first element, never assumed: servers add
+labels and metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+
+from looker.errors import DecodeError
+from looker.model.labels import UNIQUENAME, LabelScheme
+from looker.wire.columns import NumberedText
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_RESULT: Final = b'"result":['
+_VALUES: Final = b',"values":['
+TOLERATED_LABELS: Final = frozenset({"service_name", "detected_level", "__stream_shard__"})
+"""Labels that Loki adds by itself."""
+ROW_TEXT_AT: Final = 2 + 19 + 3
+"""Where a line begins in its row: behind ``["``, the timestamp, and ``","``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowForm:
+    """A row ``["<19 digits>","<line>"<extra>]`` and the comma or bracket behind it."""
+
+    n_chars: int
+    extra: bytes
+
+    @property
+    def width(self) -> int:
+        """Bytes of a row with the byte behind it."""
+        return ROW_TEXT_AT + self.n_chars + 1 + len(self.extra) + 2
+
+    def template(self) -> NDArray[np.uint8]:
+        """Return a row with zeros where timestamp and line go, and a comma behind it."""
+        row = b'["' + b"0" * 19 + b'","' + b"0" * self.n_chars + b'"' + self.extra + b"],"
+        return np.frombuffer(row, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class ElementForm:
+    """What stands before the rows of an element, for any stream; and the form of the rows."""
+
+    head: NumberedText
+    row: RowForm
+    added_labels: frozenset[str]
+
+
+def result_begin(body: bytes) -> int:
+    """Return where the first element of the result begins; -1 if there is no result."""
+    at = body.find(_RESULT, 0, 4096)
+    return at + len(_RESULT) if at >= 0 else -1
+
+
+def is_frame(body: bytes, begin: int, end: int) -> bool:
+    """Tell whether what is around ``body[begin:end]`` makes a complete successful answer."""
+    try:
+        frame = orjson.loads(body[:begin] + body[end:])
+    except orjson.JSONDecodeError:
+        return False
+    data = frame.get("data")
+    return (
+        frame.get("status") == "success"
+        and isinstance(data, dict)
+        and data.get("resultType") == "streams"
+        and data.get("result") == []
+    )
+
+
+def learn_form(body: bytes, begin: int, scheme: LabelScheme, n_chars: int) -> ElementForm | None:
+    """Learn the form from the element at ``begin``; None where it has no form to predict from."""
+    values_at = body.find(_VALUES, begin, begin + 65_536)
+    if values_at < 0:
+        return None
+    head = body[begin : values_at + len(_VALUES)]
+    try:
+        labels = orjson.loads(head[len(b'{"stream":') : -len(_VALUES)])
+    except orjson.JSONDecodeError:
+        return None
+    stream = scheme.stream_of(labels.get(UNIQUENAME, "")) if isinstance(labels, dict) else None
+    if stream is None or not labels_match(scheme, stream, labels):
+        return None
+    numbered = _numbered(head, scheme, stream)
+    row = _learn_row(body, begin + len(head), n_chars)
+    if numbered is None or row is None:
+        return None
+    added = frozenset(labels) - frozenset(scheme.labels(stream))
+    return ElementForm(numbered, row, added)
+
+
+def labels_match(scheme: LabelScheme, stream: int, labels: dict[str, Any]) -> bool:
+    """Tell whether ``labels`` are the stream's, apart from those that Loki adds by itself."""
+    expected = scheme.labels(stream)
+    own = {name: value for name, value in labels.items() if name not in TOLERATED_LABELS}
+    return own == expected
+
+
+def _numbered(head: bytes, scheme: LabelScheme, stream: int) -> NumberedText | None:
+    unique = scheme.uniquename(stream).encode()
+    group = scheme.group(stream // scheme.group_size).encode()
+    parts: list[bytes | tuple[int, int]] = []
+    rest = head
+    for text, width, divisor in (
+        (b'"' + group + b'"', scheme.group_digits, scheme.group_size),
+        (b'"' + unique + b'"', scheme.stream_digits, 1),
+    ):
+        before, found, rest = rest.partition(text)
+        if not found:
+            return None
+        parts += [before + text[: -1 - width], (width, divisor), b'"']
+    return NumberedText([*parts, rest])
+
+
+def _learn_row(body: bytes, begin: int, n_chars: int) -> RowForm | None:
+    quote = begin + ROW_TEXT_AT + n_chars
+    if body[quote : quote + 1] != b'"':
+        return None
+    end = body.find(b"]", quote, quote + 4096)
+    if end < 0:
+        return None
+    extra = body[quote + 1 : end]
+    if extra and not _is_tolerated(extra):
+        return None
+    return RowForm(n_chars, extra)
+
+
+def _is_tolerated(extra: bytes) -> bool:
+    try:
+        third = orjson.loads(b"[0" + extra + b"]")
+    except orjson.JSONDecodeError:
+        return False
+    return len(third) == 2 and metadata_tolerated(third[1])
+
+
+def metadata_tolerated(metadata: Any) -> bool:
+    """Tell whether a row's third value holds only what Loki adds by itself."""
+    if not isinstance(metadata, dict) or set(metadata) - {"structuredMetadata", "parsed"}:
+        return False
+    if metadata.get("parsed"):
+        return False
+    structured = metadata.get("structuredMetadata", {})
+    return isinstance(structured, dict) and set(structured) <= TOLERATED_LABELS
+
+
+def parse_streams(body: bytes) -> list[dict[str, Any]]:
+    """Parse an answer in full; DecodeError where it is not a successful one of streams."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError(f"the answer is not JSON: {error}") from error
+    match answer:
+        case {"status": "success", "data": {"resultType": "streams", "result": list(result)}}:
+            pass
+        case _:
+            raise DecodeError("the answer is not one of streams: " + repr(body[:200]))
+    for element in result:
+        match element:
+            case {"stream": dict(), "values": list()}:
+                pass
+            case _:
+                raise DecodeError("an element of the answer has no stream or no values")
+    return result

@@ -1,0 +1,62 @@
+"""Matrix answers of the Prometheus query API as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from looker.errors import DecodeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matrix:
+    """Series of a matrix: label sets (s), and their samples one after the other.
+
+    ``counts`` int64 (s,); ``timestamps_ms`` int64 (n,); ``bits`` uint64 (n,): the floats' bit
+    patterns.
+    """
+
+    metrics: list[dict[str, str]]
+    counts: NDArray[np.int64]
+    timestamps_ms: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+
+
+def parse_matrix(body: bytes) -> Matrix:
+    """Parse a successful matrix answer; DecodeError where it is something else.
+
+    Values are parsed, never compared as text: servers write the same float in different ways.
+    Seconds with three decimals are below 2**53 / 1000, so that rounding a thousandfold of the
+    nearest double gives the exact millisecond.
+    """
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError(f"the answer is not JSON: {error}") from error
+    match answer:
+        case {"status": "success", "data": {"resultType": "matrix", "result": list(result)}}:
+            pass
+        case _:
+            raise DecodeError("the answer is not a matrix: " + repr(body[:200]))
+    try:
+        metrics: list[dict[str, Any]] = [element["metric"] for element in result]
+        counts = np.fromiter((len(element["values"]) for element in result), np.int64)
+        pairs = chain.from_iterable(element["values"] for element in result)
+        flat = list(chain.from_iterable(pairs))
+        seconds = np.array(flat[0::2], np.float64)
+        values = np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DecodeError(f"a series of the answer has another form: {error!r}") from error
+    if 2 * int(counts.sum()) != len(flat) or not np.isfinite(seconds).all():
+        raise DecodeError("a sample of the answer is not [timestamp, value]")
+    if not all(isinstance(metric, dict) for metric in metrics):
+        raise DecodeError("a series of the answer has no labels")
+    timestamps = np.rint(seconds * 1000).astype(np.int64)
+    return Matrix(metrics, counts, timestamps, values.view(np.uint64))

@@ -1,0 +1,43 @@
+"""Snappy's raw block format, as both push protocols use it.
+
+python-snappy's ``compress`` copies its input and its output; the library below it does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cramjam
+
+from looker.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer
+
+
+
+
+def compress(body: Buffer) -> memoryview:
+    """Compress a whole body."""
+    return memoryview(cramjam.snappy.compress_raw(body))
+
+
+def uncompressed_length(body: Buffer) -> int:
+    """Return the length that a compressed body claims to have; DecodeError if it claims none."""
+    length = 0
+    for position, byte in enumerate(memoryview(body)[:5]):
+        length |= (byte & 0x7F) << (7 * position)
+        if byte < 0x80:
+            return length
+    raise DecodeError("not a snappy block: its length is missing")
+
+
+def decompress(body: Buffer, max_bytes: int) -> bytes:
+    """Decompress a whole body; DecodeError if it is damaged or larger than ``max_bytes``."""
+    length = uncompressed_length(body)
+    if length > max_bytes:
+        raise DecodeError(f"a snappy block claims {length} bytes, more than {max_bytes} allowed")
+    try:
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise DecodeError(f"a snappy block is damaged: {error}") from error
