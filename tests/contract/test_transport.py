@@ -6,22 +6,27 @@ import os
 import socket
 import threading
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import cramjam
 import httpx
 import pytest
 import uvloop
+from aiohttp.http_writer import StreamWriter
 from rawserver import Peer, RawServer, refused_url
 
 from looker import __version__
 from looker.backend import transport as transport_module
-from looker.backend.transport import Answer, AnswerTooLargeError, Transport, possibly_stored
+from looker.backend.transport import AnswerTooLargeError, Transport, possibly_stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from looker.backend.transport import Answer
 
     Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
@@ -244,11 +249,10 @@ def test_refused(run: Run) -> None:
 
 
 def test_unknown_host(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def getaddrinfo(*_: object, **__: object) -> None:
+    async def resolve(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    # uvloop does not look names up by the module; .invalid is never delegated.
+    monkeypatch.setattr(aiohttp.DefaultResolver, "resolve", resolve)
     assert not possibly_stored(failure(run, "http://host.invalid/push", httpx.ConnectError))
 
 
@@ -412,8 +416,10 @@ def test_close_that_crosses_the_next_request(run: Run) -> None:
 
     with RawServer(script) as server:
         error = run(lambda: main(server.url))
-    assert type(error) in {httpx.RemoteProtocolError, httpx.ConnectError}
-    assert possibly_stored(error) or len(server.requests) == 1
+    # A loop may or may not look at its sockets once more before it writes.
+    n_requests = {httpx.ConnectError: 1, httpx.RemoteProtocolError: 2}[type(error)]
+    assert len(server.requests) == n_requests
+    assert possibly_stored(error) == (n_requests == 2)
     assert server.n_connections == 1
 
 
@@ -430,6 +436,26 @@ def test_reset_before_store(run: Run) -> None:
     assert (server.n_connections, server.requests) == (1, [])
 
 
+def test_reset_between_head_and_body(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    reset = threading.Event()
+    send_headers = StreamWriter.send_headers
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.reset()
+        reset.set()
+
+    def send_headers_and_wait(writer: StreamWriter) -> None:
+        send_headers(writer)
+        # uvloop hands small writes to the socket in its next turn only.
+        reset.wait(0.1)
+
+    monkeypatch.setattr(StreamWriter, "send_headers", send_headers_and_wait)
+    with RawServer(script) as server:
+        assert possibly_stored(failure(run, server.url, httpx.WriteError, body=LARGE))
+    assert (server.n_connections, server.requests) == (1, [])
+
+
 def test_closed_before_store(run: Run) -> None:
     with RawServer(Peer.read_head) as server:
         assert possibly_stored(failure(run, server.url, httpx.WriteError, body=LARGE))
@@ -440,11 +466,41 @@ def test_closed_before_store(run: Run) -> None:
 def test_stalled_write(run: Run, n_bytes: int) -> None:
     with RawServer(Peer.stall) as server:
         started = time.monotonic()
-        error = failure(
-            run, server.url, httpx.WriteTimeout, body=LARGE[:n_bytes], deadline_s=0.2
-        )
+        error = failure(run, server.url, httpx.WriteTimeout, body=LARGE[:n_bytes], deadline_s=0.2)
         assert time.monotonic() - started < 1
     assert possibly_stored(error)
+    assert (server.n_connections, server.requests) == (1, [])
+
+
+def test_stalled_write_of_the_last_bytes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = transport_module._Attempt.connected
+
+    def connected_with_small_buffer(attempt: Any, protocol: Any) -> None:
+        connected(attempt, protocol)
+        sock = protocol.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    monkeypatch.setattr(transport_module._Attempt, "connected", connected_with_small_buffer)
+    with RawServer(Peer.stall) as server:
+        # Too little for the loop to make the writer wait.
+        body = LARGE[:50_000]
+        error = failure(run, server.url, httpx.WriteTimeout, body=body, deadline_s=0.2)
+    assert possibly_stored(error)
+    assert (server.n_connections, server.requests) == (1, [])
+
+
+def test_connection_lost_without_an_error_while_writing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected = transport_module._Attempt.connected
+
+    def connected_and_lost_later(attempt: Any, protocol: Any) -> None:
+        connected(attempt, protocol)
+        asyncio.get_running_loop().call_later(0.1, protocol.transport.abort)
+
+    monkeypatch.setattr(transport_module._Attempt, "connected", connected_and_lost_later)
+    with RawServer(Peer.stall) as server:
+        assert possibly_stored(failure(run, server.url, httpx.WriteError, body=LARGE))
     assert (server.n_connections, server.requests) == (1, [])
 
 
@@ -644,12 +700,18 @@ def test_gzip_answer_is_unpacked(run: Run) -> None:
     assert server.requests[0].header("accept-encoding") == "gzip"
 
 
-def test_gzip_bomb(run: Run) -> None:
-    # 10 GB, as members of 10 MB: never unpacked beyond the limit.
-    raw = gzip.compress(bytes(10_000_000)) * 1000
+@pytest.mark.parametrize(("n_bytes", "n_members"), [(50_000_000, 1), (1_000_000, 1000)])
+def test_gzip_bomb(run: Run, n_bytes: int, n_members: int) -> None:
+    raw = gzip.compress(bytes(n_bytes)) * n_members
     with RawServer(lambda peer: packed(peer, raw)) as server:
-        error = failure(run, server.url, AnswerTooLargeError, max_answer_bytes=11_000_000)
+        tracemalloc.start()
+        try:
+            error = failure(run, server.url, AnswerTooLargeError, max_answer_bytes=2_000_000)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
     assert possibly_stored(error)
+    assert peak_bytes < 10_000_000
     assert len(server.requests) == 1
 
 
@@ -680,7 +742,7 @@ def test_client_is_answered(run: Run) -> None:
         url = server.url.replace("//", "//user:pass%20word@") + "?query=%7Ba%3D%22b+c%22%7D"
         response = with_client(run, url, content=iter_chunks())
     assert (response.status_code, response.content) == (200, b"unpacked")
-    assert response.headers["content-length"] if "content-length" in response.headers else True
+    assert "content-encoding" not in response.headers
     [request] = server.requests
     assert (request.path, request.body) == ("/push?query=%7Ba%3D%22b+c%22%7D", b"onetwo")
     assert request.header("accept-encoding") == "gzip"

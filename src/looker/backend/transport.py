@@ -12,7 +12,7 @@ import time
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
 import httpx
@@ -27,7 +27,6 @@ from looker import __version__
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
-    from types import TracebackType
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.connector import Connection
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES: Final = 256 * 2**20
 
 # Below this size, copying the body behind the headers costs less than a second system call.
-_COPY_LIMIT_BYTES: Final = 16 * 2**10
+_COPY_LIMIT_BYTES: Final = 64 * 2**10
 _GZIP_WBITS: Final = 31
 
 
@@ -124,8 +123,6 @@ class Transport(httpx.AsyncBaseTransport):
                 raw = await _read(response, max_answer_bytes)
                 ended_ns = time.monotonic_ns()
                 attempt.check_complete(response)
-                if attempt.phase is not _Phase.WRITTEN:
-                    await response.wait_for_close()
             attempt.finished = attempt.phase is _Phase.WRITTEN
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
             raise httpx.UnsupportedProtocol(f"not a URL of http or https: {url}") from error
@@ -184,19 +181,6 @@ class Transport(httpx.AsyncBaseTransport):
             # Closed sockets are let go in the next turn of the loop.
             await asyncio.sleep(0)
 
-    async def __aenter__(self) -> Self:
-        """Return the transport; nothing is opened before the first request."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        """Close all connections."""
-        await self.aclose()
-
     def _open(self) -> aiohttp.ClientSession:
         self._session = session = aiohttp.ClientSession(
             connector=_Connector(
@@ -244,7 +228,9 @@ class _Attempt(aiohttp.Payload):
     def __init__(self, body: Buffer | None) -> None:
         super().__init__(body)
         # aiohttp slices and measures bodies: only bytes may come as they are.
-        self._chunk = body if isinstance(body, bytes) else _as_bytes_view(body)
+        self._chunk = (
+            body if isinstance(body, bytes) else memoryview(b"" if body is None else body).cast("B")
+        )
         self._size = len(self._chunk)
         self.phase = _Phase.QUEUED
         self.finished = False
@@ -282,9 +268,8 @@ class _Attempt(aiohttp.Payload):
         self.started_ns = time.monotonic_ns()
 
     def end_writing(self) -> None:
-        """Note that all bytes were handed over, unless the connection was lost meanwhile."""
-        # A writer that waits is woken without an error when the connection is closed in order.
-        if self._protocol is not None and self._protocol.transport is not None:
+        """Note the last byte, unless writing has failed: transports do not raise that."""
+        if self._transport is not None and not self._transport.is_closing():
             self.phase = _Phase.WRITTEN
 
     def check_complete(self, response: aiohttp.ClientResponse) -> None:
@@ -292,43 +277,46 @@ class _Attempt(aiohttp.Payload):
         # Without a length, aiohttp takes the end of the connection, of any kind, for the end.
         headers = response.headers
         if (
-            self._protocol is not None
-            and self._protocol.lost is not None
+            self._was_reset()
             and response.content is not EMPTY_PAYLOAD
             and "Content-Length" not in headers
             and "Transfer-Encoding" not in headers
         ):
-            raise httpx.ReadError(f"answer was cut off: {self._protocol.lost}")
+            raise httpx.ReadError("connection was reset in the answer")
 
     def failure(self, error: Exception, *, timed_out: bool) -> httpx.TransportError:
         """Httpx's exception for a failure in the present phase."""
-        message = f"{error}" or type(error).__name__
         phase = self.phase
         if timed_out:
             # The last bytes may have been handed to the transport, but not yet to the kernel.
-            if phase is _Phase.WRITTEN and self._unsent_bytes():
+            if (
+                phase is _Phase.WRITTEN
+                and self._transport is not None
+                and self._transport.get_write_buffer_size()
+            ):
                 phase = _Phase.WRITING
             return _TIMEOUTS[phase](f"deadline over while {phase.name.lower()}")
         if phase < _Phase.WRITING:
-            return httpx.ConnectError(message)
+            return httpx.ConnectError("connection was lost, nothing was sent")
+        message = f"{error}" or type(error).__name__
         if isinstance(
             error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | HttpProcessingError
         ):
-            reset = self._protocol is not None and self._protocol.lost is not None
-            return httpx.ReadError(message) if reset else httpx.RemoteProtocolError(message)
+            cut_off = httpx.ReadError if self._was_reset() else httpx.RemoteProtocolError
+            return cut_off(message)
         if phase is _Phase.WRITING:
             return httpx.WriteError(message)
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return httpx.RemoteProtocolError(message)
         return httpx.ReadError(message)
 
+    def _was_reset(self) -> bool:
+        return self._protocol is not None and self._protocol.lost is not None
+
     def abort(self) -> None:
         """Drop the connection with all that is unsent: closing would go on sending it."""
         if self._transport is not None:
             self._transport.abort()
-
-    def _unsent_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
 
 class _Protocol(ResponseHandler):
@@ -419,10 +407,6 @@ def _gunzip(packed: bytes, limit_bytes: int) -> bytes:
         parts.append(part)
         packed = member.unused_data
     return b"".join(parts)
-
-
-def _as_bytes_view(body: Buffer | None) -> memoryview:
-    return memoryview(b"" if body is None else body).cast("B")
 
 
 def _deadline_s(extensions: Mapping[str, Any]) -> float | None:
