@@ -77,7 +77,9 @@ class Client:
                     break
                 ambiguous = ambiguous or classified.outcome is Outcome.TRANSIENT
                 delay_s = self._retry.delay_s(
-                    result.n_attempts - 1, random.random(), classified.retry_after_s  # noqa: S311
+                    result.n_attempts - 1,
+                    random.random(),  # noqa: S311 - jitter is no secret
+                    classified.retry_after_s,
                 )
                 elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
                 if self._retry.gives_up(elapsed_s, delay_s) or not await self._wait(
@@ -114,7 +116,7 @@ class Client:
                 raise TargetError(f"the answer to a query is too large: {error}") from error
             except httpx.TransportError as error:
                 reason, retry_after_s = _describe(error), None
-            delay_s = READ_RETRY.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311
+            delay_s = READ_RETRY.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311 - as above
             attempt += 1
             elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
             if READ_RETRY.gives_up(elapsed_s, delay_s) or self._stop.is_set():
@@ -132,9 +134,7 @@ class Client:
             result.responses[type(error).__name__] += 1
             result.last_reason = _describe(error)
             sent = possibly_stored(error)
-            return Classified(
-                Outcome.TRANSIENT if sent else Outcome.NOT_SENT, result.last_reason
-            )
+            return Classified(Outcome.TRANSIENT if sent else Outcome.NOT_SENT, result.last_reason)
         result.responses[str(answer.status)] += 1
         result.service_ns.append(answer.service_ns)
         classified = self._api.classify(
@@ -150,9 +150,7 @@ class Client:
             case Outcome.REPEATED:
                 result.state = FragmentState.INDETERMINATE
             case Outcome.REFUSED:
-                result.state = (
-                    FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
-                )
+                result.state = FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
                 result.unresolved = ambiguous
                 result.refusal = classified.reason
             case Outcome.REFUSED_PART:

@@ -116,7 +116,8 @@ def _check_access(answer: httpx.Response, base: str) -> None:
     if answer.status_code == 401 and "no org id" in answer.text:
         raise TargetError(f"{base} wants a tenant: give --tenant ID (X-Scope-OrgID)")
     if answer.status_code in (401, 403):
-        raise TargetError(f"{base} refuses access: {answer.status_code} {answer.text[:100].strip()}")
+        said = f"{answer.status_code} {answer.text[:100].strip()}"
+        raise TargetError(f"{base} refuses access: {said}")
     if 300 <= answer.status_code < 400:
         raise TargetError(
             f"{base} redirects to {answer.headers.get('Location', 'elsewhere')}: give that URL"

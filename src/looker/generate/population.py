@@ -154,7 +154,9 @@ class Population:
 
     def lags_ns(self, streams: NDArray[np.uint32], now_ns: int) -> NDArray[np.int64]:
         """Return how far behind wall time the newest samples of these streams are."""
-        return now_ns - (self.next_ns[streams - np.uint32(self.first)] - self.coupling.step_ns)
+        newest = self.next_ns[streams - np.uint32(self.first)] - self.coupling.step_ns
+        lags: NDArray[np.int64] = now_ns - newest
+        return lags
 
     def _ready(self, part: slice, now_ns: int) -> NDArray[np.bool_]:
         ready = self.outstanding[part] < MAX_OUTSTANDING

@@ -21,9 +21,7 @@ _FREE_BITS: Final = {
 }
 
 
-def value_bits(
-    hashes: NDArray[np.uint64], compressability: Compressability
-) -> NDArray[np.uint64]:
+def value_bits(hashes: NDArray[np.uint64], compressability: Compressability) -> NDArray[np.uint64]:
     """Return the bit patterns of the samples' float64 values, uint64 of the shape of ``hashes``.
 
     ``min``: magnitudes from 2**-15 to 2 with all 52 bits of the mantissa random; ``medium``: 20

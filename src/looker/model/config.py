@@ -203,7 +203,8 @@ def _check_text(config: RunConfig) -> None:
         raise UsageError(
             "URL", f"must begin with http:// or https:// and name a host, not {config.url!r}"
         )
-    if config.tenant is not None and not re.fullmatch(r"[A-Za-z0-9!\-_.*'()|]{1,150}", config.tenant):
+    tenant = config.tenant
+    if tenant is not None and not re.fullmatch(r"[A-Za-z0-9!\-_.*'()|]{1,150}", tenant):
         raise UsageError(
             "--tenant", "must be 1 to 150 letters, digits or one of !-_.*'()| (X-Scope-OrgID)"
         )

@@ -31,11 +31,11 @@ class MismatchExample:
     kind: MismatchKind
     stream: str
     cycle: int
-    fragment: int | None
-    position: int | None
-    timestamp_ns: int | None
-    expected: str | None
-    received: str | None
+    fragment: int | None = None
+    position: int | None = None
+    timestamp_ns: int | None = None
+    expected: str | None = None
+    received: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the example as JSON-ready values."""
@@ -54,15 +54,22 @@ class Findings:
     n_validated: int = 0
     n_optional_seen: int = 0
     retry_duplicates: int = 0
-    counts: dict[MismatchKind, int] = field(
-        default_factory=lambda: dict.fromkeys(MismatchKind, 0)
-    )
+    counts: dict[MismatchKind, int] = field(default_factory=lambda: dict.fromkeys(MismatchKind, 0))
     examples: list[MismatchExample] = field(default_factory=list)
     added_labels: set[str] = field(default_factory=set)
 
     def add(self, kind: MismatchKind, n: int) -> None:
         """Count ``n`` mismatches of a kind."""
         self.counts[kind] += n
+
+    def room(self, max_examples: int = DEFAULT_MAX_EXAMPLES) -> int:
+        """Return how many more examples may be kept."""
+        return max(0, max_examples - len(self.examples))
+
+    def keep(self, example: MismatchExample) -> None:
+        """Keep an example if there is room."""
+        if self.room():
+            self.examples.append(example)
 
     @property
     def n_mismatches(self) -> int:
@@ -77,6 +84,5 @@ class Findings:
         self.retry_duplicates += other.retry_duplicates
         for kind, n in other.counts.items():
             self.counts[kind] += n
-        room = max_examples - len(self.examples)
-        self.examples += other.examples[: max(0, room)]
+        self.examples += other.examples[: self.room(max_examples)]
         self.added_labels |= other.added_labels

@@ -38,11 +38,13 @@ class PhaseTimes:
 
     started_ns: int = 0
     finished_ns: int = 0
+    idle_ns: int = 0
+    """Time between phases that followed each other; not part of the duration."""
 
     @property
     def duration_s(self) -> float:
         """Seconds from the first start to the last end."""
-        return max(0, self.finished_ns - self.started_ns) / _NS_PER_S
+        return max(0, self.finished_ns - self.started_ns - self.idle_ns) / _NS_PER_S
 
     def merge(self, other: PhaseTimes) -> None:
         """Cover the other's time too."""
@@ -268,6 +270,17 @@ class CycleReport:
             "write": self.write.to_json(),
             "read": None if self.read is None else self.read.to_json(),
         }
+
+
+def in_sequence(times: Iterable[PhaseTimes]) -> PhaseTimes:
+    """Return the time of phases that followed each other: durations add up."""
+    phases = [phase for phase in times if phase.started_ns]
+    if not phases:
+        return PhaseTimes()
+    started = min(phase.started_ns for phase in phases)
+    finished = max(phase.finished_ns for phase in phases)
+    busy = sum(phase.finished_ns - phase.started_ns - phase.idle_ns for phase in phases)
+    return PhaseTimes(started, finished, finished - started - busy)
 
 
 def merged_write(reports: Iterable[WriteReport]) -> WriteReport:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from looker.model.mismatch import Findings
     from looker.verify.expectation import Expectation
 
-UNKNOWN_STREAM = -1
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Received:
@@ -43,9 +41,9 @@ class Samples(Protocol):
         """Tell for each pair (k,) whether the content is the same, bit by bit."""
         ...
 
-    def sums(self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]) -> (
-        NDArray[np.uint64]
-    ):
+    def sums(
+        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
+    ) -> NDArray[np.uint64]:
         """Return the checksum's inner sums of received samples (k,)."""
         ...
 
@@ -87,7 +85,7 @@ def align(
     at = np.minimum(np.searchsorted(expected_key, key), max(0, len(expected_key) - 1))
     found = known & (len(expected_key) > 0)
     found[found] &= expected_key[at[found]] == key[found]
-    explain.extra(MismatchKind.UNEXPECTED, np.flatnonzero(~found))
+    explain.unpaired(MismatchKind.UNEXPECTED, np.flatnonzero(~found))
 
     pairs_received = np.flatnonzero(found)
     pairs_expected = at[pairs_received]
@@ -106,7 +104,7 @@ def align(
     findings.retry_duplicates += int(np.count_nonzero(repeat))
     duplicate = again & same & ~repeat
     explain.pairs(MismatchKind.DUPLICATE, pairs_expected[duplicate], pairs_received[duplicate])
-    explain.extra(MismatchKind.UNEXPECTED, pairs_received[again & ~same])
+    explain.unpaired(MismatchKind.UNEXPECTED, pairs_received[again & ~same])
     corrupt = first & ~same
     explain.pairs(MismatchKind.CORRUPT, pairs_expected[corrupt], pairs_received[corrupt])
 
@@ -114,7 +112,7 @@ def align(
     seen[pairs_expected] = True
     required = expectation.required[expectation.piece_of]
     explain.missing(np.flatnonzero(required & ~seen))
-    explain.extra(MismatchKind.OUT_OF_ORDER, _out_of_order(received))
+    explain.unpaired(MismatchKind.OUT_OF_ORDER, _out_of_order(received))
     return Aligned(pairs_expected[first], pairs_received[first], same[first])
 
 
@@ -142,10 +140,10 @@ class _Explainer:
         self._samples = samples
         self._findings = findings
 
-    def extra(self, kind: MismatchKind, received: NDArray[np.intp]) -> None:
+    def unpaired(self, kind: MismatchKind, received: NDArray[np.intp]) -> None:
         """Count received samples that have no place."""
         self._findings.add(kind, len(received))
-        for number in received[: self._room].tolist():
+        for number in received[: self._findings.room()].tolist():
             stream = int(self._received.streams[number])
             self._keep(
                 kind,
@@ -159,19 +157,15 @@ class _Explainer:
     ) -> None:
         """Count received samples that differ from, or repeat, an expected one."""
         self._findings.add(kind, len(expected))
-        chosen = zip(expected[: self._room].tolist(), received.tolist(), strict=False)
+        chosen = zip(expected[: self._findings.room()].tolist(), received.tolist(), strict=False)
         for number, got in chosen:
             self._keep_expected(kind, number, self._samples.received_text(got))
 
     def missing(self, expected: NDArray[np.intp]) -> None:
         """Count expected samples that did not come."""
         self._findings.add(MismatchKind.MISSING, len(expected))
-        for number in expected[: self._room].tolist():
+        for number in expected[: self._findings.room()].tolist():
             self._keep_expected(MismatchKind.MISSING, number, None)
-
-    @property
-    def _room(self) -> int:
-        return max(0, 10 - len(self._findings.examples))
 
     def _name(self, stream: int) -> str:
         return self._expectation.content.scheme.uniquename(stream)
@@ -200,7 +194,7 @@ class _Explainer:
         expected: str | None = None,
         received: str | None = None,
     ) -> None:
-        self._findings.examples.append(
+        self._findings.keep(
             MismatchExample(
                 kind=kind,
                 stream=stream,

@@ -55,14 +55,17 @@ class Expectation:
     def sample_positions(self) -> NDArray[np.int64]:
         """The position of each sample in its fragment, int64 (n_samples,)."""
         begins = np.cumsum(self.counts) - self.counts
-        within = np.arange(self.n_samples, dtype=np.int64)
-        return within + np.repeat(self.positions - begins, self.counts)
+        numbers = np.arange(self.n_samples, dtype=np.int64)
+        numbers += np.repeat(self.positions - begins, self.counts)
+        return numbers
 
     @cached_property
     def timestamps_ns(self) -> NDArray[np.int64]:
         """The timestamp of each sample, int64 (n_samples,)."""
         origin = self.start_ns - self.positions * self.content.step_ns
-        return origin[self.piece_of] + self.sample_positions * self.content.step_ns
+        times: NDArray[np.int64] = origin[self.piece_of]
+        times += self.sample_positions * self.content.step_ns
+        return times
 
     def hashes(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint64]:
         """Return the hashes of some samples, uint64."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -38,9 +39,11 @@ class LedgerSlice:
 
     _chunk: _Chunk
     _rows: NDArray[Any]
+    _lock: threading.Lock
     _settled: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
+        """Begin with nothing known."""
         self._settled = np.zeros(len(self._rows), np.bool_)
 
     def settle(self, part: slice, state: FragmentState, *, sent_again: bool) -> None:
@@ -50,27 +53,32 @@ class LedgerSlice:
         self._settled[part] = True
         self._rows["state"][part] = state
         self._rows["sent_again"][part] = sent_again
-        self._chunk.n_open -= len(self._rows[part])
+        with self._lock:
+            self._chunk.n_open -= len(self._rows[part])
 
 
 class Ledger:
     """Append-only columns of one generation's fragments.
 
     Filled chunks whose fragments are all settled are moved to an unnamed temporary file once more
-    than ``memory_bytes`` are held; :meth:`rows_of` reads them back from there.
+    than ``memory_bytes`` are held; :meth:`rows_of` reads them back from there. One thread may
+    append while another settles.
     """
 
     def __init__(self, memory_bytes: int = DEFAULT_MEMORY_BYTES) -> None:
         self._memory_bytes = memory_bytes
         self._chunks: list[_Chunk] = []
-        self._file: tempfile._TemporaryFileWrapper[bytes] | None = None
+        self._file: IO[bytes] | None = None
         self._rows_on_disk = 0
+        self._lock = threading.Lock()
 
     def append(self, encoded: EncodedBatch, cycle: int) -> LedgerSlice:
         """Add a batch's fragments as unsent."""
         batch = encoded.batch
         n_rows = len(batch)
-        chunk = self._room_for(n_rows)
+        with self._lock:
+            chunk = self._room_for(n_rows)
+            chunk.n_open += n_rows
         rows = chunk.rows[chunk.n_used : chunk.n_used + n_rows]
         rows["start_ns"] = batch.start_ns
         rows["checksum"] = encoded.checksums
@@ -78,8 +86,7 @@ class Ledger:
         rows["fragment"] = batch.fragments
         rows["cycle"] = cycle
         chunk.n_used += n_rows
-        chunk.n_open += n_rows
-        return LedgerSlice(chunk, rows)
+        return LedgerSlice(chunk, rows, self._lock)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from looker.errors import DecodeError
-from looker.model.labels import UNIQUENAME
-from looker.model.mismatch import Findings, MismatchExample, MismatchKind
-from looker.verify.alignment import UNKNOWN_STREAM, Received, align
+from looker.model.mismatch import Findings, MismatchKind
+from looker.verify.alignment import Received, align
+from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
 from looker.wire.checksum import line_sums
 from looker.wire.columns import BLOCK_BYTES
 from looker.wire.loki_answer import (
     ROW_TEXT_AT,
+    TOLERATED_LABELS,
     ElementForm,
     is_frame,
-    labels_match,
     learn_form,
     metadata_tolerated,
     parse_streams,
@@ -124,9 +124,7 @@ class LogAnswers:
             expected[...] = template
             digits = expectation.digits(block)
             expected[:, 2:21] = digits
-            expectation.store_lines(
-                expected[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars], block, digits
-            )
+            expectation.store_lines(expected[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars], block, digits)
             expected[last[block], -1] = ord("]")
             if not np.array_equal(received, expected):
                 return None
@@ -155,19 +153,18 @@ class _Entries:
     def parse(cls, body: bytes, expectation: Expectation, findings: Findings) -> _Entries:
         elements = parse_streams(body)
         scheme = expectation.content.scheme
-        streams = [_stream_of(element["stream"], expectation, findings) for element in elements]
-        for element, stream in zip(elements, streams, strict=True):
-            if stream >= 0:
-                own = scheme.labels(stream)
-                findings.added_labels |= element["stream"].keys() - own.keys()
+        streams = [
+            stream_of(element["stream"], scheme, TOLERATED_LABELS, findings) for element in elements
+        ]
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))
         try:
             times = np.fromiter((int(value[0]) for value in values), np.int64, len(values))
             text = [value[1] for value in values]
             encoded = [line.encode("utf-8", "surrogatepass") for line in text]
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError) as error:
-            raise DecodeError(f"an entry of the answer is not [timestamp, line]: {error}") from error
+        except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+            message = f"an entry of the answer is not [timestamp, line]: {error}"
+            raise DecodeError(message) from error
         _check_metadata(values, findings)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
@@ -199,36 +196,12 @@ class _Entries:
         return expectation.lines(np.array([expected])).tobytes().decode("ascii")
 
 
-def _stream_of(labels: dict[str, Any], expectation: Expectation, findings: Findings) -> int:
-    """Return the number of the stream that has these labels, or -1; count wrong labels."""
-    scheme = expectation.content.scheme
-    name = labels.get(UNIQUENAME)
-    stream = scheme.stream_of(name) if isinstance(name, str) else None
-    if stream is None:
-        return UNKNOWN_STREAM
-    if not labels_match(scheme, stream, labels):
-        findings.add(MismatchKind.WRONG_LABELS, 1)
-        findings.examples.append(
-            MismatchExample(
-                kind=MismatchKind.WRONG_LABELS,
-                stream=scheme.uniquename(stream),
-                cycle=scheme.born_in_cycle,
-                fragment=None,
-                position=None,
-                timestamp_ns=None,
-                expected=str(scheme.labels(stream)),
-                received=str(labels),
-            )
-        )
-    return stream
-
-
 def _check_metadata(values: list[Any], findings: Findings) -> None:
     """Count entries that came with metadata which nobody wrote."""
     strange = [value for value in values if len(value) > 2 and not metadata_tolerated(value[2])]
     if strange:
         findings.add(MismatchKind.UNEXPECTED, len(strange))
-    if any(len(value) > 2 and value[2] for value in values):
-        findings.added_labels.update(
-            name for value in values if len(value) > 2 for name in value[2].get("structuredMetadata", {})
-        )
+    for value in values:
+        if len(value) > 2 and value[2]:
+            findings.added_labels.update(value[2].get("structuredMetadata", {}))
+            break

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from looker.model.config import NS_PER_MS
-from looker.model.labels import UNIQUENAME
-from looker.model.mismatch import Findings, MismatchExample, MismatchKind
-from looker.verify.alignment import UNKNOWN_STREAM, Received, align
+from looker.model.mismatch import Findings
+from looker.verify.alignment import Received, align
+from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
 from looker.wire.checksum import value_sums
 from looker.wire.columns import varint
@@ -95,18 +95,16 @@ class RemoteReadAnswers:
         empty: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         counts = np.concatenate([result.counts for result in results] or empty)
         times = np.concatenate([result.timestamps_ms for result in results] or empty)
-        bits = np.concatenate(
-            [result.value_bits for result in results] or [np.empty(0, np.uint64)]
-        )
+        bits = np.concatenate([result.value_bits for result in results] or [np.empty(0, np.uint64)])
         return _compare_columns(expectation, labels, counts, times, bits)
 
 
 class QueryAnswers:
     """Compares the query API's answers to range selectors for one generation's series."""
 
-    def compare(self, body: bytes, expectation: Expectation, window_ms: tuple[int, int]) -> (
-        PageProof
-    ):
+    def compare(
+        self, body: bytes, expectation: Expectation, window_ms: tuple[int, int]
+    ) -> PageProof:
         """Compare an answer; DecodeError if it is not one.
 
         ``window_ms`` (both ends inclusive) is what was asked for: servers before Prometheus 3
@@ -134,7 +132,8 @@ def _compare_columns(
     bits: NDArray[np.uint64],
 ) -> PageProof:
     findings = Findings()
-    streams = [_stream_of(own, expectation, findings) for own in labels]
+    scheme = expectation.content.scheme
+    streams = [stream_of(own, scheme, frozenset(), findings) for own in labels]
     received = Received(
         np.repeat(np.array(streams, np.int64), counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
@@ -144,31 +143,6 @@ def _compare_columns(
     aligned = align(expectation, received, samples, findings)
     sums = samples.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
     return proof_of_aligned(expectation, aligned, sums, findings)
-
-
-def _stream_of(labels: dict[str, str], expectation: Expectation, findings: Findings) -> int:
-    """Return the number of the series that has these labels, or -1; count wrong labels."""
-    scheme = expectation.content.scheme
-    name = labels.get(UNIQUENAME)
-    stream = scheme.stream_of(name) if isinstance(name, str) else None
-    if stream is None:
-        return UNKNOWN_STREAM
-    expected = scheme.labels(stream)
-    if labels != expected:
-        findings.add(MismatchKind.WRONG_LABELS, 1)
-        findings.examples.append(
-            MismatchExample(
-                kind=MismatchKind.WRONG_LABELS,
-                stream=scheme.uniquename(stream),
-                cycle=scheme.born_in_cycle,
-                fragment=None,
-                position=None,
-                timestamp_ns=None,
-                expected=str(expected),
-                received=str(labels),
-            )
-        )
-    return stream
 
 
 @dataclass(frozen=True, eq=False, slots=True)

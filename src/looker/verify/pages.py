@@ -6,6 +6,7 @@ is tiled without gaps, so that what was never written shows too, wherever in the
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +69,7 @@ class PageLimits:
     max_samples: int
 
 
-def tile(
-    starts_ns: NDArray[np.int64], n_samples: int, step_ns: int, max_samples: int
-) -> list[int]:
+def tile(starts_ns: NDArray[np.int64], n_samples: int, step_ns: int, max_samples: int) -> list[int]:
     """Return times that cut fragments into tiles of at most ``max_samples`` samples.
 
     ``starts_ns`` is sorted. The first time is that of the first sample, the last one is one step
@@ -126,7 +125,7 @@ def pages(
     if not len(of_cycle):
         return
     cuts = tile(of_cycle, n_samples, step_ns, limits.max_samples)
-    for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for begin, end in itertools.pairwise(cuts):
         low = int(np.searchsorted(starts, begin - width, "left"))
         high = int(np.searchsorted(starts, end, "left"))
         part, part_numbers = candidates[low:high], numbers[low:high]

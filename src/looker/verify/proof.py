@@ -90,8 +90,8 @@ class ChecksumLedger:
         np.add.at(self._seen, at, proof.seen)
         np.add.at(self._exact, at, proof.exact)
 
-    def check(self) -> int:
-        """Return how many fragments both proofs agree on.
+    def check(self, cycle: int) -> int:
+        """Return how many fragments of a cycle both proofs agree on.
 
         Raise InternalError where they contradict each other: what came back is what was sent
         though it is not what is regenerated, or the other way round. That is no fault of the
@@ -108,4 +108,4 @@ class ChecksumLedger:
                 f" first stream {row['stream']}, fragment {row['fragment']}: Looker generated other"
                 " content when it wrote than when it read"
             )
-        return int(as_sent.sum())
+        return int((as_sent & (self._rows["cycle"] == cycle)).sum())

@@ -48,7 +48,8 @@ def line_words(lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
     if n_chars < 8:
         padded = np.zeros((*lead, 8), np.uint8)
         padded[..., :n_chars] = lines
-        return padded.view("<u8")
+        words: NDArray[np.uint64] = padded.view("<u8")
+        return words
     n_whole = n_chars // 8
     words = np.empty((*lead, -(-n_chars // 8)), np.uint64)
     words[..., :n_whole] = lines[..., : 8 * n_whole].view("<u8")
@@ -69,7 +70,7 @@ def line_sums(timestamps_ns: NDArray[np.int64], lines: NDArray[np.uint8]) -> NDA
 def value_sums(timestamps_ns: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the inner sums of metric samples; ``bits`` are the floats' bit patterns."""
     keys = word_keys(2)
-    sums = bits * keys[1]
+    sums: NDArray[np.uint64] = bits * keys[1]
     sums += timestamps_ns.view(np.uint64) * keys[0]
     return sums
 
@@ -77,5 +78,8 @@ def value_sums(timestamps_ns: NDArray[np.int64], bits: NDArray[np.uint64]) -> ND
 def weighted(sums: NDArray[np.uint64], positions: NDArray[Any] | slice) -> NDArray[np.uint64]:
     """Return the inner sums times the keys of their positions in their fragments."""
     if isinstance(positions, slice):
-        return sums * position_keys(positions.stop)[positions]
-    return sums * position_keys(int(positions.max(initial=0)) + 1)[positions]
+        keys = position_keys(positions.stop)
+    else:
+        keys = position_keys(int(positions.max(initial=0)) + 1)
+    products: NDArray[np.uint64] = sums * keys[positions]
+    return products

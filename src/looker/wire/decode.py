@@ -349,7 +349,10 @@ def _general_series(series: Iterable[prometheus_pb2.TimeSeries]) -> SeriesColumn
     """Take the columns out of decoded TimeSeries messages."""
     from looker.wire.proto.prometheus_pb2 import TimeSeries  # noqa: PLC0415
 
-    blobs, counts, stamps, values = [], [], [], []
+    blobs: list[bytes] = []
+    counts: list[int] = []
+    stamps: list[int] = []
+    values: list[float] = []
     for one in series:
         blobs.append(TimeSeries(labels=one.labels).SerializeToString())
         counts.append(len(one.samples))

@@ -237,6 +237,11 @@ def _outline(head: bytes) -> tuple[Bytes, int, int, int, int, int] | None:
         return None
     sample_mask = b"\xff\xff\xff" + bytes(8) + b"\xff" + ends
     mask = b"\xff" * label_offset + bytes(label_mask) + sample_mask * k
-    return np.frombuffer(mask, np.uint8), label_offset, first_sample - label_offset, first_sample, (
-        k
-    ), varint
+    return (
+        np.frombuffer(mask, np.uint8),
+        label_offset,
+        first_sample - label_offset,
+        first_sample,
+        (k),
+        varint,
+    )

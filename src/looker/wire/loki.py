@@ -59,9 +59,7 @@ class EntryLayout:
         store_words(out[..., at : at + _SECONDS_BYTES], varint_words(seconds, _SECONDS_BYTES))
         if self.nanos_bytes:
             at = self.nanos_at
-            store_words(
-                out[..., at : at + self.nanos_bytes], varint_words(nanos, self.nanos_bytes)
-            )
+            store_words(out[..., at : at + self.nanos_bytes], varint_words(nanos, self.nanos_bytes))
 
 
 @cache

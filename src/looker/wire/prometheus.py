@@ -58,9 +58,7 @@ def store_series_heads(
     out: NDArray[np.uint8], labels: NumberedText, streams: NDArray[Any], n_samples: int
 ) -> None:
     """Store what comes before the samples of each series into ``out`` (m, head width)."""
-    fixed = np.frombuffer(
-        b"\x0a" + varint(labels.width + n_samples * SAMPLE_BYTES), np.uint8
-    )
+    fixed = np.frombuffer(b"\x0a" + varint(labels.width + n_samples * SAMPLE_BYTES), np.uint8)
     out[:, : len(fixed)] = fixed
     labels.store(out[:, len(fixed) :], streams)
 
@@ -93,7 +91,12 @@ def read_request(start_ms: int, end_ms: int, matchers: Sequence[tuple[str, str, 
 
     ``matchers`` are (name, operator, value); the operator is one of ``=``, ``!=``, ``=~``, ``!~``.
     """
-    types = {"=": 0, "!=": 1, "=~": 2, "!~": 3}
+    types = {
+        "=": prometheus_pb2.LabelMatcher.EQ,
+        "!=": prometheus_pb2.LabelMatcher.NEQ,
+        "=~": prometheus_pb2.LabelMatcher.RE,
+        "!~": prometheus_pb2.LabelMatcher.NRE,
+    }
     query = prometheus_pb2.Query(
         start_timestamp_ms=start_ms,
         end_timestamp_ms=end_ms,

@@ -111,6 +111,6 @@ def slices(buffer: Bytes, offsets: Offsets, lengths: Offsets) -> list[bytes]:
     if size and bool((lengths == size).all()):
         found: list[bytes] = _windows(buffer, size)[offsets].tolist()
         return found
-    view = memoryview(buffer)
+    view = buffer.data
     stops = (offsets + lengths).tolist()
     return [bytes(view[a:b]) for a, b in zip(offsets.tolist(), stops, strict=True)]

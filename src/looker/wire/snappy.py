@@ -12,9 +12,7 @@ import cramjam
 from looker.errors import DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
-
-
+    Buffer = bytes | bytearray | memoryview
 
 
 def compress(body: Buffer) -> memoryview:

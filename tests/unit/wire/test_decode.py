@@ -9,10 +9,13 @@ from looker.errors import DecodeError
 from looker.wire import decode, records
 from looker.wire.proto import loki_pb2, prometheus_pb2
 
+Streams = list[tuple[str, list[tuple[int, str]]]]
+Series = list[tuple[list[tuple[str, str]], list[tuple[int, int]]]]
+
 NS = 1_700_000_000_000_000_000
 
 
-def push_request(streams):
+def push_request(streams: Streams) -> loki_pb2.PushRequest:
     message = loki_pb2.PushRequest()
     for labels, entries in streams:
         stream = message.streams.add(labels=labels)
@@ -22,7 +25,7 @@ def push_request(streams):
     return message
 
 
-def as_streams(columns):
+def as_streams(columns: decode.LogColumns) -> Streams:
     lines = records.slices(columns.buffer, columns.line_offsets, columns.line_lengths)
     stamps = columns.timestamps_ns.tolist()
     at, streams = 0, []
@@ -33,7 +36,7 @@ def as_streams(columns):
     return streams
 
 
-def write_request(series):
+def write_request(series: Series) -> prometheus_pb2.WriteRequest:
     message = prometheus_pb2.WriteRequest()
     for labels, samples in series:
         one = message.timeseries.add()
@@ -45,7 +48,7 @@ def write_request(series):
     return message
 
 
-def as_series(columns):
+def as_series(columns: decode.SeriesColumns) -> Series:
     at, series = 0, []
     stamps, bits = columns.timestamps_ms.tolist(), columns.value_bits.tolist()
     for blob, n in zip(columns.label_blobs(), columns.counts.tolist(), strict=True):
@@ -56,7 +59,7 @@ def as_series(columns):
     return series
 
 
-def bits_of(value):
+def bits_of(value: float) -> int:
     return int(np.float64(value).view(np.uint64))
 
 
@@ -87,19 +90,19 @@ metric_series = st.lists(
 
 
 @given(log_streams)
-def test_any_push_request_decodes_to_what_the_library_encoded(streams):
+def test_any_push_request_decodes_to_what_the_library_encoded(streams: Streams) -> None:
     body = push_request(streams).SerializeToString()
     assert as_streams(decode.decode_push_request(body)) == streams
 
 
 @given(metric_series)
-def test_any_write_request_decodes_to_what_the_library_encoded(series):
+def test_any_write_request_decodes_to_what_the_library_encoded(series: Series) -> None:
     body = write_request(series).SerializeToString()
     assert as_series(decode.decode_write_request(body)) == series
 
 
 @given(st.lists(metric_series, max_size=3))
-def test_any_read_response_decodes_to_what_the_library_encoded(results):
+def test_any_read_response_decodes_to_what_the_library_encoded(results: list[Series]) -> None:
     message = prometheus_pb2.ReadResponse()
     for series in results:
         message.results.add(timeseries=write_request(series).timeseries)
@@ -108,7 +111,7 @@ def test_any_read_response_decodes_to_what_the_library_encoded(results):
 
 
 @given(st.binary(max_size=60))
-def test_arbitrary_bytes_decode_like_the_library_or_raise(body):
+def test_arbitrary_bytes_decode_like_the_library_or_raise(body: bytes) -> None:
     try:
         expected = prometheus_pb2.WriteRequest.FromString(body)
     except Exception:  # noqa: BLE001 - the library's own classes differ by implementation
@@ -127,7 +130,9 @@ def test_arbitrary_bytes_decode_like_the_library_or_raise(body):
 
 
 @given(log_streams, st.data())
-def test_a_cut_push_request_raises_or_is_a_shorter_message(streams, data):
+def test_a_cut_push_request_raises_or_is_a_shorter_message(
+    streams: Streams, data: st.DataObject
+) -> None:
     body = push_request(streams).SerializeToString()
     cut = body[: data.draw(st.integers(0, len(body)))]
     try:
@@ -139,8 +144,8 @@ def test_a_cut_push_request_raises_or_is_a_shorter_message(streams, data):
     assert len(decode.decode_push_request(cut).counts) == len(expected.streams)
 
 
-def test_regular_bodies_take_the_column_path(monkeypatch):
-    def refuse(*_args):
+def test_regular_bodies_take_the_column_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
         raise AssertionError("general path")
 
     monkeypatch.setattr(decode, "_general_push", refuse)
@@ -158,7 +163,10 @@ def test_regular_bodies_take_the_column_path(monkeypatch):
         series = [
             (
                 [("__name__", "m"), ("i", f"{i:05d}")],
-                [(1_700_000_000_000 + j, 0 if i == zero_at else bits_of(i + 0.5)) for j in range(5)],
+                [
+                    (1_700_000_000_000 + j, 0 if i == zero_at else bits_of(i + 0.5))
+                    for j in range(5)
+                ],
             )
             for i in range(300)
         ]
@@ -166,7 +174,7 @@ def test_regular_bodies_take_the_column_path(monkeypatch):
         assert as_series(decode.decode_write_request(body)) == series
 
 
-def test_uniform_layout_is_only_taken_where_every_series_has_it():
+def test_uniform_layout_is_only_taken_where_every_series_has_it() -> None:
     series = [([("n", "v")], [(1_700_000_000_000, bits_of(1.0))])] * 3
     body = bytearray(write_request(series).SerializeToString())
     stride = len(body) // 3
@@ -181,7 +189,7 @@ def test_uniform_layout_is_only_taken_where_every_series_has_it():
             decode.decode_write_request(broken)
 
 
-def test_structured_metadata_is_counted():
+def test_structured_metadata_is_counted() -> None:
     message = push_request([('{a="b"}', [(NS, "x"), (NS + 1, "y")])])
     message.streams[0].entries[1].structured_metadata.add(name="k", value="v")
     columns = decode.decode_push_request(message.SerializeToString())
@@ -189,14 +197,14 @@ def test_structured_metadata_is_counted():
     assert as_streams(columns) == [('{a="b"}', [(NS, "x"), (NS + 1, "y")])]
 
 
-def test_timestamp_out_of_range_raises():
+def test_timestamp_out_of_range_raises() -> None:
     message = push_request([('{a="b"}', [(NS, "x")])])
     message.streams[0].entries[0].timestamp.nanos = 1_000_000_000
     with pytest.raises(DecodeError, match="timestamp out of range"):
         decode.decode_push_request(message.SerializeToString())
 
 
-def test_unknown_fields_and_histograms_are_passed_over():
+def test_unknown_fields_and_histograms_are_passed_over() -> None:
     body = write_request([([("n", "v")], [(5, bits_of(2.0))])]).SerializeToString()
     assert as_series(decode.decode_write_request(body + b"\x1a\x02\x08\x01")) == [
         ([("n", "v")], [(5, bits_of(2.0))])
@@ -204,7 +212,7 @@ def test_unknown_fields_and_histograms_are_passed_over():
 
 
 @given(st.lists(st.integers(0, 2**56 - 1), min_size=1, max_size=20))
-def test_varints_as_columns(values):
+def test_varints_as_columns(values: list[int]) -> None:
     encoded, offsets = bytearray(), []
     for value in values:
         offsets.append(len(encoded))
@@ -219,7 +227,7 @@ def test_varints_as_columns(values):
     assert lengths.tolist() == np.diff([*offsets, len(encoded)]).tolist()
 
 
-def test_scatter_puts_back_what_gather_took():
+def test_scatter_puts_back_what_gather_took() -> None:
     buffer = np.arange(50, dtype=np.uint8)
     offsets = np.array([0, 17, 47])
     rows = records.gather(buffer, offsets, 3)

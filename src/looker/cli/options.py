@@ -1,0 +1,174 @@
+"""From options to a run configuration: defaults that depend on the host or on other options."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from looker.errors import UsageError
+from looker.model.config import (
+    DEFAULT_MIN_LAG_S,
+    NS_PER_MS,
+    Compressability,
+    Mode,
+    ReadApi,
+    RunConfig,
+    check,
+    checked_retry,
+    default_max_lag_s,
+)
+from looker.observe.environment import usable_cores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ID_LETTERS: Final = string.ascii_lowercase + string.digits
+_WRITERS: Final = 10
+DEFAULT_N_FRAGMENTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What differs between logs and metrics: a run of some seconds on two cores."""
+
+    n_streams: int
+    n_samples: int
+
+
+DEFAULTS: Final = {
+    Mode.LOGS: Defaults(n_streams=100, n_samples=1000),
+    Mode.METRICS: Defaults(n_streams=1000, n_samples=500),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was given on the command line; None where a default is to be found."""
+
+    mode: Mode
+    url: str | None
+    invocation_id: str | None
+    seed: int | None
+    n_streams: int
+    n_samples_per_fragment: int
+    n_fragments_per_message: int
+    n_chars_per_line: int
+    compressability: Compressability
+    stop_after_n_fragments: int | None
+    stop_after_n_seconds: float | None
+    n_cycles: int
+    change_streams_every_n_cycles: int
+    skip_read: bool
+    read_n_streams: int | None
+    read_api: ReadApi
+    read_grace_s: float
+    max_concurrent_writes: int | None
+    max_concurrent_reads: int | None
+    log_step_ns: int | None
+    metrics_step_ms: int | None
+    min_lag_s: float | None
+    max_lag_s: float | None
+    n_workers: int | None
+    align_phases: bool
+    tenant: str | None
+    retry_deadline_s: float
+    retry_min_delay_s: float
+    retry_max_delay_s: float
+    retry_jitter: float
+    report: Path | None
+    log_level: str
+
+
+def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
+    """Return the checked configuration; UsageError, naming the option, where it cannot work."""
+    step_ns = _step_ns(given)
+    width_ns = max(0, given.n_samples_per_fragment - 1) * max(1, step_ns)
+    min_lag_s = DEFAULT_MIN_LAG_S if given.min_lag_s is None else given.min_lag_s
+    max_lag_s = given.max_lag_s
+    if max_lag_s is None:
+        max_lag_s = default_max_lag_s(min_lag_s, width_ns)
+    n_workers = given.n_workers
+    if n_workers is None:
+        limits = (given.n_streams, given.max_concurrent_writes, given.max_concurrent_reads)
+        n_workers = max(1, min(cores(), *(limit for limit in limits if limit is not None)))
+    concurrency = max(1, min(max(_WRITERS, 2 * n_workers), given.n_streams))
+    stop_after_n_fragments = given.stop_after_n_fragments
+    if stop_after_n_fragments is None and given.stop_after_n_seconds is None:
+        stop_after_n_fragments = DEFAULT_N_FRAGMENTS
+    invocation_id = given.invocation_id
+    if invocation_id is None:
+        invocation_id = "looker-" + "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
+    config = RunConfig(
+        mode=given.mode,
+        url=given.url,
+        invocation_id=invocation_id,
+        # 53 bits, so that every reader of the JSON report gets them right
+        seed=secrets.randbits(53) if given.seed is None else given.seed,
+        n_streams=given.n_streams,
+        n_samples_per_fragment=given.n_samples_per_fragment,
+        n_fragments_per_message=given.n_fragments_per_message,
+        n_chars_per_line=given.n_chars_per_line,
+        compressability=given.compressability,
+        stop_after_n_fragments=stop_after_n_fragments,
+        stop_after_n_seconds=given.stop_after_n_seconds,
+        n_cycles=given.n_cycles,
+        change_streams_every_n_cycles=given.change_streams_every_n_cycles,
+        skip_read=given.skip_read,
+        read_n_streams=given.read_n_streams,
+        read_api=given.read_api,
+        read_grace_s=given.read_grace_s,
+        max_concurrent_writes=given.max_concurrent_writes or concurrency,
+        max_concurrent_reads=given.max_concurrent_reads or concurrency,
+        step_ns=step_ns,
+        min_lag_s=min_lag_s,
+        max_lag_s=max_lag_s,
+        n_workers=n_workers,
+        align_phases=given.align_phases,
+        tenant=given.tenant,
+        retry=checked_retry(
+            given.retry_deadline_s,
+            given.retry_min_delay_s,
+            given.retry_max_delay_s,
+            given.retry_jitter,
+        ),
+        report=given.report or Path(f"{invocation_id}.report.json"),
+        log_level=given.log_level,
+    )
+    for option, value in (
+        ("--max-concurrent-writes", given.max_concurrent_writes),
+        ("--max-concurrent-reads", given.max_concurrent_reads),
+    ):
+        if value is not None and value < 1:
+            raise UsageError(option, f"must be at least 1, not {value}")
+    check(config)
+    _check_report(config.report)
+    return config
+
+
+def _step_ns(given: Options) -> int:
+    if given.mode is Mode.LOGS:
+        if given.metrics_step_ms is not None:
+            raise UsageError(
+                "--metrics-time-increment-ms", "is for metrics; for logs: --log-time-increment-ns"
+            )
+        return 1 if given.log_step_ns is None else given.log_step_ns
+    if given.log_step_ns is not None:
+        raise UsageError(
+            "--log-time-increment-ns", "is for logs; for metrics: --metrics-time-increment-ms"
+        )
+    return NS_PER_MS * (1 if given.metrics_step_ms is None else given.metrics_step_ms)
+
+
+def _check_report(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError("--report", f"{path} is a directory: give a file")
+    if not path.parent.is_dir():
+        raise UsageError("--report", f"there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError("--report", f"the directory {path.parent} cannot be written to")

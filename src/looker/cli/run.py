@@ -1,0 +1,129 @@
+"""One run from a checked configuration: target, coordinator, table, report, exit code."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from looker.backend.discovery import discover
+from looker.clock import SystemClock
+from looker.engine.coordinator import Coordinator
+from looker.engine.pool import LocalPool
+from looker.engine.run_report import RunReport, redacted, write_atomically
+from looker.errors import ExitCode, LookerError, UsageError
+from looker.model.verdict import gravest
+from looker.observe import log
+from looker.observe.environment import environment
+from looker.observe.result import show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from looker.engine.messages import Phase, Progress
+    from looker.model.config import RunConfig
+    from looker.model.report import CycleReport
+
+LOG = logging.getLogger(__name__)
+
+
+def run(config: RunConfig) -> ExitCode:
+    """Run, print the result, and return the exit code."""
+    _configure_log(config.log_level)
+    clock = SystemClock()
+    with ExitStack() as stack:
+        url = config.url
+        if url is None:
+            from looker.target.config import TargetConfig  # noqa: PLC0415
+            from looker.target.run import TargetProcess  # noqa: PLC0415
+
+            embedded = TargetProcess(TargetConfig())
+            url = embedded.start()
+            stack.callback(embedded.stop)
+        target = discover(config, url, embedded=config.url is None)
+        LOG.info(
+            "%s %s at %s, seed %d, %d worker(s)",
+            config.mode,
+            config.invocation_id,
+            redacted(target.url),
+            config.seed,
+            config.n_workers,
+        )
+        saver = _Saver(config)
+        coordinator = Coordinator(
+            config,
+            target,
+            LocalPool(),
+            clock,
+            environment=environment(),
+            view=_LogView(),
+            save=saver.save,
+        )
+        report = coordinator.run()
+    show(report.to_json())
+    if saver.error is not None:
+        return gravest([report.exit_code, saver.error.exit_code])
+    LOG.info("report: %s", config.report)
+    return report.exit_code
+
+
+def serve(settings: Mapping[str, Any], log_level: str) -> None:
+    """Serve the embedded target until SIGINT or SIGTERM."""
+    from looker.target.config import TargetConfig  # noqa: PLC0415
+    from looker.target.run import run_target  # noqa: PLC0415
+
+    _configure_log(log_level)
+    config = TargetConfig(**settings)
+    run_target(config, lambda url: LOG.info("target (%s) listens at %s", config.mode, url))
+
+
+def _configure_log(level: str) -> None:
+    if level not in log.LEVELS:
+        raise UsageError("--log-level", f"must be one of {', '.join(log.LEVELS)}, not {level!r}")
+    log.configure(level)
+
+
+class _Saver:
+    """Writes the report; a failure is kept for the end, so that it does not end the run."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._path = config.report
+        self.error: LookerError | None = None
+
+    def save(self, report: RunReport) -> None:
+        if self._path is None:
+            return
+        try:
+            write_atomically(self._path, report.to_json())
+        except LookerError as error:
+            LOG.error("%s", error)  # noqa: TRY400 - one line, no traceback
+            self.error = error
+        else:
+            self.error = None
+
+
+class _LogView:
+    """Shows a run as log lines."""
+
+    def phase_began(self, cycle: int, phase: Phase) -> None:
+        LOG.info("cycle %d: %s phase begins", cycle, phase)
+
+    def progress(self, progress: Progress) -> None:
+        LOG.debug(
+            "worker %d, cycle %d, %s: %d samples, %.1f MB",
+            progress.worker,
+            progress.cycle,
+            progress.phase,
+            progress.samples,
+            progress.payload_bytes / 1e6,
+        )
+
+    def cycle_ended(self, report: CycleReport) -> None:
+        LOG.info(
+            "cycle %d: %s, %d samples acknowledged in %.2f s, %d validated",
+            report.cycle,
+            report.verdict,
+            report.write.samples_acked,
+            report.write.times.duration_s,
+            report.read.findings.n_validated if report.read is not None else 0,
+        )

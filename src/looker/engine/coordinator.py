@@ -1,0 +1,237 @@
+"""The coordinator: starts workers, lets phases begin together, merges what they report."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from looker.engine.messages import (
+    Alive,
+    EndWrite,
+    Finished,
+    Go,
+    Phase,
+    Progress,
+    ReadEnded,
+    Ready,
+    Stop,
+    WorkerFailed,
+    WorkerPlan,
+    WriteEnded,
+)
+from looker.engine.partition import shares
+from looker.engine.pool import Ended, Pool
+from looker.engine.run_report import RunReport, WorkerRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+
+    from looker.backend.api import Target
+    from looker.clock import Clock
+    from looker.engine.messages import FromWorker
+    from looker.model.config import RunConfig
+    from looker.model.report import CycleReport
+
+LOG = logging.getLogger(__name__)
+
+_TICK_S: Final = 0.2
+HANG_S: Final = 60.0
+"""A worker whose event loop gives no sign of life for this long is given up."""
+_STOP_GRACE_S: Final = 10.0
+
+
+class View(Protocol):
+    """What shows a run to a person while it goes on."""
+
+    def phase_began(self, cycle: int, phase: Phase) -> None:
+        """Show that a phase has begun."""
+        ...
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far a worker is."""
+        ...
+
+    def cycle_ended(self, report: CycleReport) -> None:
+        """Show what a cycle has come to."""
+        ...
+
+
+class Coordinator:
+    """Runs the cycles of one configuration on a pool of workers."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        target: Target,
+        pool: Pool,
+        clock: Clock,
+        *,
+        environment: Mapping[str, Any],
+        view: View,
+        save: Callable[[RunReport], None],
+        hang_s: float = HANG_S,
+    ) -> None:
+        """``save`` is given the report after every cycle and at the end."""
+        self._config = config
+        self._pool = pool
+        self._clock = clock
+        self._view = view
+        self._save = save
+        self._hang_s = hang_s
+        self._target = target
+        self._report = RunReport(config, target, environment, clock.wall_ns())
+        self._alive: set[int] = set()
+        self._ready: set[int] = set()
+        self._accounted_for: set[int] = set()
+        self._heard_ns: dict[int, int] = {}
+        self._passed: dict[Go, set[int]] = {}
+        self._stop_since_ns: int | None = None
+        self._kill_all = False
+
+    def run(self) -> RunReport:
+        """Run to the end, whatever comes; return the report, complete or not."""
+        plans = [WorkerPlan(self._config, self._target, share) for share in shares(self._config)]
+        self._alive = {plan.share.worker for plan in plans}
+        now = self._clock.monotonic_ns()
+        self._heard_ns = dict.fromkeys(self._alive, now)
+        self._report.workers = {number: WorkerRecord(number) for number in sorted(self._alive)}
+        previous = self._catch_signals()
+        try:
+            self._pool.start(plans)
+            while self._alive:
+                for news in self._pool.poll(_TICK_S):
+                    self._hear(news)
+                self._look_after_workers()
+        finally:
+            self._pool.close(0.0 if self._kill_all else _STOP_GRACE_S)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            self._report.finished_ns = self._clock.wall_ns()
+            self._save(self._report)
+        return self._report
+
+    def _hear(self, news: FromWorker | Ended) -> None:
+        self._heard_ns[news.worker] = self._clock.monotonic_ns()
+        match news:
+            case Ready(worker, pid, host):
+                record = self._report.workers[worker]
+                record.pid, record.host = pid, host
+                self._ready.add(worker)
+                if self._ready == self._alive:
+                    self._begin(Go(0, Phase.WRITE))
+            case Progress():
+                self._view.progress(news)
+            case WriteEnded():
+                self._hear_write(news)
+            case ReadEnded():
+                self._hear_read(news)
+            case WorkerFailed(worker, error, traceback):
+                LOG.error("worker %d failed:\n%s", worker, traceback.rstrip())
+                self._accounted_for.add(worker)
+                self._fail(f"worker {worker} failed: {error}")
+            case Ended():
+                self._hear_end(news)
+            case Alive() | Finished():
+                pass
+
+    def _hear_write(self, news: WriteEnded) -> None:
+        self._report.part(news.worker, news.cycle).write = news.report
+        if news.report.refusal is not None:
+            LOG.warning("worker %d: pushes failed: %s", news.worker, news.report.refusal)
+            self._broadcast(EndWrite())
+        self._pass(news.worker, Go(news.cycle, Phase.WRITE))
+
+    def _hear_read(self, news: ReadEnded) -> None:
+        self._report.part(news.worker, news.cycle).read = news.report
+        if news.report.error is not None:
+            LOG.warning("worker %d: reading failed: %s", news.worker, news.report.error)
+        self._pass(news.worker, Go(news.cycle, Phase.READ))
+
+    def _hear_end(self, news: Ended) -> None:
+        self._alive.discard(news.worker)
+        if not news.clean and news.worker not in self._accounted_for:
+            cycles = self._report.workers[news.worker].cycles
+            done = [number for number, part in cycles.items() if part.read is not None]
+            self._fail(
+                f"worker {news.worker} died ({news.how}) in cycle {max(done, default=-1) + 1}:"
+                " its part of the run is missing from there on"
+            )
+
+    def _fail(self, fault: str) -> None:
+        LOG.error("%s", fault)
+        self._report.faults.append(fault)
+        self._stop_all()
+
+    def _pass(self, worker: int, gate: Go) -> None:
+        """Note that a worker is through with a phase; let the next begin if all are."""
+        passed = self._passed.setdefault(gate, set())
+        passed.add(worker)
+        if passed != set(self._report.workers):
+            return
+        if gate.phase is Phase.WRITE:
+            self._begin(Go(gate.cycle, Phase.READ))
+            return
+        cycle = self._report.cycle(gate.cycle)
+        self._view.cycle_ended(cycle)
+        self._report.finished_ns = self._clock.wall_ns()
+        if cycle.write.refusal is not None or cycle.read is None or cycle.read.error is not None:
+            # nothing more is to be expected of this target
+            self._stop_all()
+            return
+        last = self._config.n_cycles and gate.cycle + 1 >= self._config.n_cycles
+        if not last:
+            self._save(self._report)
+            self._begin(Go(gate.cycle + 1, Phase.WRITE))
+
+    def _begin(self, gate: Go) -> None:
+        if self._stop_since_ns is None:
+            if gate.phase is Phase.WRITE or not self._config.skip_read:
+                self._view.phase_began(gate.cycle, gate.phase)
+            self._broadcast(gate)
+
+    def _stop_all(self) -> None:
+        if self._stop_since_ns is None:
+            self._stop_since_ns = self._clock.monotonic_ns()
+            self._broadcast(Stop())
+
+    def _broadcast(self, message: Go | Stop | EndWrite) -> None:
+        for worker in sorted(self._alive):
+            self._pool.send(worker, message)
+
+    def _look_after_workers(self) -> None:
+        """End workers that hang, and those that do not leave when told to."""
+        now = self._clock.monotonic_ns()
+        if self._report.interrupted:
+            self._stop_all()
+        too_long_stopping = (
+            self._stop_since_ns is not None and now - self._stop_since_ns > _STOP_GRACE_S * 1e9
+        )
+        for worker in sorted(self._alive):
+            silent_s = (now - self._heard_ns[worker]) / 1e9
+            if self._kill_all or too_long_stopping:
+                self._accounted_for.add(worker)
+                self._pool.kill(worker)
+            elif silent_s > self._hang_s:
+                self._accounted_for.add(worker)
+                self._fail(f"worker {worker} hangs: no sign of life for {silent_s:.0f} s")
+                self._pool.kill(worker)
+
+    def _catch_signals(self) -> dict[int, Any]:
+        """Let the first SIGINT or SIGTERM end the run in order, and a second one at once."""
+
+        def on_signal(number: int, _frame: FrameType | None) -> None:
+            if self._report.interrupted:
+                self._kill_all = True
+                return
+            self._report.interrupted = True
+            name = signal.Signals(number).name
+            LOG.warning("%s: ending the run; once more to end it at once", name)
+
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {
+            number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }

@@ -1,0 +1,128 @@
+"""What coordinator and workers say to each other: small, plain records, never samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from looker.backend.api import Target
+    from looker.model.config import RunConfig
+    from looker.model.report import ReadReport, WriteReport
+
+
+class Phase(StrEnum):
+    """The two phases of a cycle."""
+
+    WRITE = "write"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A worker's part of the run: streams ``first_stream`` to ``end_stream - 1``, and limits."""
+
+    worker: int
+    first_stream: int
+    end_stream: int
+    n_writers: int
+    n_readers: int
+    read_n_streams: int | None
+
+    @property
+    def n_streams(self) -> int:
+        """Number of streams."""
+        return self.end_stream - self.first_stream
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """Everything that a worker is told when it is started."""
+
+    config: RunConfig
+    target: Target
+    share: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """To a worker: begin this phase."""
+
+    cycle: int
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class EndWrite:
+    """To a worker: write nothing more, as the target has refused another worker for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a worker: end the current phase, report, and leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From a worker: it is up."""
+
+    worker: int
+    pid: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """From a worker, every second: its event loop turns."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """From a worker, about once a second: how far the phase is."""
+
+    worker: int
+    cycle: int
+    phase: Phase
+    samples: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteEnded:
+    """From a worker: a write phase is over."""
+
+    worker: int
+    cycle: int
+    report: WriteReport
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEnded:
+    """From a worker: a read phase is over."""
+
+    worker: int
+    cycle: int
+    report: ReadReport
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """From a worker: all its cycles are over."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFailed:
+    """From a worker: an error of Looker's own; ``traceback`` is for the log."""
+
+    worker: int
+    error: str
+    traceback: str
+
+
+ToWorker = Go | EndWrite | Stop
+FromWorker = Ready | Alive | Progress | WriteEnded | ReadEnded | Finished | WorkerFailed

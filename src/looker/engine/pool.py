@@ -1,0 +1,169 @@
+"""The seam between coordinator and workers: where workers run is the pool's business."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.context
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from looker.engine.messages import FromWorker, ToWorker, WorkerPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A worker is gone; ``how`` says how, ``clean`` whether that is in order."""
+
+    worker: int
+    clean: bool
+    how: str
+
+
+class Pool(Protocol):
+    """Workers that can be talked to."""
+
+    def start(self, plans: Sequence[WorkerPlan]) -> None:
+        """Start a worker for each plan."""
+        ...
+
+    def send(self, worker: int, message: ToWorker) -> None:
+        """Send a message to a worker; nothing happens if it is gone."""
+        ...
+
+    def poll(self, timeout_s: float) -> list[FromWorker | Ended]:
+        """Return what has come in, waiting up to ``timeout_s`` for the first."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once."""
+        ...
+
+    def close(self, grace_s: float) -> None:
+        """Wait up to ``grace_s`` for all workers to leave, then end those that have not."""
+        ...
+
+
+@dataclass(slots=True)
+class _Local:
+    process: BaseProcess
+    commands: Connection[Any, Any]
+    results: Connection[Any, Any]
+    drained: bool = False
+    reported: bool = False
+
+
+def enter_worker(
+    plan: WorkerPlan, commands: Connection[Any, Any], results: Connection[Any, Any]
+) -> None:
+    """Run a worker in this process; imports what it needs here, so that the parent need not."""
+    # the coordinator decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+    from looker.engine.worker import worker_main  # noqa: PLC0415 - see above
+
+    worker_main(plan, commands, results)
+
+
+_HELD_BACK = {signal.SIGINT, signal.SIGTERM}
+
+
+class LocalPool:
+    """Workers as processes of this host, started afresh (spawn): no state is inherited."""
+
+    def __init__(self) -> None:
+        self._workers: dict[int, _Local] = {}
+
+    def start(self, plans: Sequence[WorkerPlan]) -> None:
+        """Start a worker for each plan."""
+        context = multiprocessing.get_context("spawn")
+        # a signal that comes while an interpreter starts waits until the worker knows what to do
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+        try:
+            self._start_all(context, plans)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _start_all(
+        self, context: multiprocessing.context.SpawnContext, plans: Sequence[WorkerPlan]
+    ) -> None:
+        for plan in plans:
+            command_reader, command_writer = context.Pipe(duplex=False)
+            result_reader, result_writer = context.Pipe(duplex=False)
+            number = plan.share.worker
+            process = context.Process(
+                target=enter_worker,
+                args=(plan, command_reader, result_writer),
+                name=f"looker-worker-{number}",
+                daemon=True,
+            )
+            process.start()
+            # the other ends belong to the worker alone, so that its end closes them
+            command_reader.close()
+            result_writer.close()
+            self._workers[number] = _Local(process, command_writer, result_reader)
+
+    def send(self, worker: int, message: ToWorker) -> None:
+        """Send a message to a worker; nothing happens if it is gone."""
+        try:
+            self._workers[worker].commands.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    def poll(self, timeout_s: float) -> list[FromWorker | Ended]:
+        """Return what has come in, waiting up to ``timeout_s`` for the first.
+
+        All that a worker has sent comes before the news of its end.
+        """
+        waiting: list[Any] = [one.results for one in self._workers.values() if not one.drained]
+        waiting += [one.process.sentinel for one in self._workers.values() if not one.reported]
+        if not waiting:
+            return []
+        wait(waiting, timeout_s)
+        news: list[FromWorker | Ended] = []
+        for number, one in self._workers.items():
+            self._receive(one, news)
+            if not one.reported and one.drained and not one.process.is_alive():
+                one.reported = True
+                news.append(_ended(number, one.process.exitcode))
+        return news
+
+    def kill(self, worker: int) -> None:
+        """End a worker at once."""
+        self._workers[worker].process.kill()
+
+    def close(self, grace_s: float) -> None:
+        """Wait up to ``grace_s`` for all workers to leave, then end those that have not."""
+        for one in self._workers.values():
+            one.process.join(grace_s)
+            if one.process.is_alive():
+                one.process.kill()
+                one.process.join()
+            one.commands.close()
+            one.results.close()
+
+    def _receive(self, one: _Local, news: list[FromWorker | Ended]) -> None:
+        try:
+            while not one.drained and one.results.poll():
+                news.append(one.results.recv())
+        except (EOFError, OSError):
+            one.drained = True
+
+
+def _ended(number: int, exit_code: int | None) -> Ended:
+    if exit_code == 0:
+        return Ended(number, clean=True, how="exit code 0")
+    if exit_code is not None and exit_code < 0:
+        try:
+            name = signal.Signals(-exit_code).name
+        except ValueError:
+            name = str(-exit_code)
+        return Ended(number, clean=False, how=f"killed by {name}")
+    return Ended(number, clean=False, how=f"exit code {exit_code}")

@@ -1,0 +1,258 @@
+"""A worker process: the cycles of its streams, phase by phase."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+import uvloop
+
+from looker.backend.api import api_for
+from looker.backend.client import Client
+from looker.backend.transport import Transport
+from looker.clock import SystemClock
+from looker.engine.channel import Sender
+from looker.engine.messages import (
+    Alive,
+    EndWrite,
+    Finished,
+    Go,
+    Phase,
+    Progress,
+    ReadEnded,
+    Ready,
+    Stop,
+    WorkerFailed,
+    WorkerPlan,
+    WriteEnded,
+)
+from looker.engine.read_phase import ReadPhase
+from looker.engine.write_phase import WritePhase
+from looker.errors import ExitCode
+from looker.generate.content import Content
+from looker.generate.logs import LogEncoder
+from looker.generate.metrics import MetricEncoder
+from looker.generate.mixer import mix64
+from looker.generate.population import Coupling, Population
+from looker.model.config import NS_PER_MS, NS_PER_S, Mode
+from looker.model.report import ReadReport
+from looker.verify.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from looker.clock import Clock
+    from looker.generate.encoder import Encoder
+    from looker.model.config import RunConfig
+
+_PROGRESS_PERIOD_S: Final = 0.5
+_HEARTBEAT_S: Final = 1.0
+_SWITCH_INTERVAL_S: Final = 0.0005
+"""How long the generator thread may keep the interpreter from the event loop."""
+
+
+def worker_main(
+    plan: WorkerPlan, commands: Connection[Any, Any], results: Connection[Any, Any]
+) -> None:
+    """Run a worker until its cycles are over, it is stopped, or its parent is gone."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    sender = Sender(results)
+    index = plan.share.worker
+    # jitter must differ between workers, and needs no more
+    random.seed(mix64(plan.config.seed + index))
+    try:
+        uvloop.run(Worker(plan, sender, SystemClock()).run(commands))
+        sender.put(Finished(index))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator must know
+        summary = f"{type(error).__name__}: {error}"
+        sender.put(WorkerFailed(index, summary, traceback.format_exc()))
+        sender.close()
+        os._exit(ExitCode.INTERNAL)
+    sender.close()
+
+
+class Worker:
+    """The cycles of one share of the streams."""
+
+    def __init__(self, plan: WorkerPlan, sender: Sender, clock: Clock) -> None:
+        self._config = plan.config
+        self._share = plan.share
+        self._target = plan.target
+        self._sender = sender
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._end_write = asyncio.Event()
+        self._gates: dict[Go, asyncio.Event] = {}
+        self._generation = -1
+        self._population: Population
+        self._content: Content
+        self._encoder: Encoder
+        self._ledger: Ledger | None = None
+
+    async def run(self, commands: Connection[Any, Any]) -> None:
+        """Go through the cycles as the coordinator allows."""
+        loop = asyncio.get_running_loop()
+        listener = threading.Thread(
+            target=self._listen, args=(commands, loop), name="looker-commands", daemon=True
+        )
+        listener.start()
+        index = self._share.worker
+        self._sender.put(Ready(index, os.getpid(), socket.gethostname()))
+        heartbeat = asyncio.ensure_future(self._heartbeat())
+        try:
+            await self._cycles()
+        finally:
+            heartbeat.cancel()
+
+    async def _cycles(self) -> None:
+        config, index = self._config, self._share.worker
+        limit = max(self._share.n_writers, self._share.n_readers)
+        async with Transport(max_connections=limit) as transport:
+            client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
+            cycle = 0
+            while config.n_cycles == 0 or cycle < config.n_cycles:
+                if not await self._pass(Go(cycle, Phase.WRITE)):
+                    return
+                self._enter_generation(cycle)
+                report = await self._write_phase(client, cycle).run()
+                self._sender.put(WriteEnded(index, cycle, report))
+                # what was acknowledged is still read if the target has refused the rest
+                if not await self._pass(Go(cycle, Phase.READ)):
+                    return
+                self._sender.put(ReadEnded(index, cycle, await self._read(client, cycle)))
+                if report.refusal is not None:
+                    return
+                self._forget()
+                cycle += 1
+
+    def _enter_generation(self, cycle: int) -> None:
+        generation = self._config.generation_of(cycle)
+        if generation == self._generation:
+            return
+        self._generation = generation
+        config, share = self._config, self._share
+        self._content = Content.of(config, generation)
+        if config.mode is Mode.LOGS:
+            self._encoder = LogEncoder(self._content)
+        else:
+            self._encoder = MetricEncoder(self._content)
+        self._population = Population(
+            seed=config.seed,
+            generation=generation,
+            first=share.first_stream,
+            n=share.n_streams,
+            coupling=coupling_of(config),
+            now_ns=self._clock.wall_ns(),
+        )
+        if self._ledger is not None:
+            self._ledger.close()
+        self._ledger = None if config.skip_read else Ledger()
+
+    def _write_phase(self, client: Client, cycle: int) -> WritePhase:
+        return WritePhase(
+            config=self._config,
+            client=client,
+            population=self._population,
+            encoder=self._encoder,
+            ledger=self._ledger,
+            cycle=cycle,
+            n_writers=self._share.n_writers,
+            clock=self._clock,
+            stop=self._stop,
+            end=self._end_write,
+            progress=self._progress(cycle, Phase.WRITE),
+        )
+
+    async def _read(self, client: Client, cycle: int) -> ReadReport:
+        if self._ledger is None:
+            return ReadReport(skipped=True)
+        share = self._share
+        return await ReadPhase(
+            config=self._config,
+            read_api=self._target.read_api,
+            client=client,
+            content=self._content,
+            ledger=self._ledger,
+            cycle=cycle,
+            streams=(share.first_stream, share.end_stream),
+            read_n_streams=share.read_n_streams,
+            n_readers=share.n_readers,
+            clock=self._clock,
+            stop=self._stop,
+            progress=self._progress(cycle, Phase.READ),
+        ).run()
+
+    def _forget(self) -> None:
+        """Drop what no later cycle's time range can touch."""
+        if self._ledger is not None:
+            oldest = int(self._population.next_ns.min())
+            self._ledger.forget_before(oldest, self._population.coupling.width_ns)
+
+    def _progress(self, cycle: int, phase: Phase) -> Callable[[int, int], None]:
+        last_s = 0.0
+
+        def tell(samples: int, payload_bytes: int) -> None:
+            nonlocal last_s
+            now_s = time.monotonic()
+            if now_s - last_s >= _PROGRESS_PERIOD_S:
+                last_s = now_s
+                worker = self._share.worker
+                self._sender.offer(Progress(worker, cycle, phase, samples, payload_bytes))
+
+        return tell
+
+    async def _heartbeat(self) -> None:
+        while True:
+            self._sender.offer(Alive(self._share.worker))
+            await asyncio.sleep(_HEARTBEAT_S)
+
+    async def _pass(self, gate: Go) -> bool:
+        """Wait until the coordinator allows a phase; False if it wants an end instead."""
+        if not self._config.align_phases and gate != Go(0, Phase.WRITE):
+            return not self._stop.is_set()
+        opened = asyncio.ensure_future(self._gate(gate).wait())
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((opened, stopped), return_when=asyncio.FIRST_COMPLETED)
+        opened.cancel()
+        stopped.cancel()
+        self._gates.pop(gate, None)
+        return not self._stop.is_set()
+
+    def _gate(self, gate: Go) -> asyncio.Event:
+        return self._gates.setdefault(gate, asyncio.Event())
+
+    def _open(self, gate: Go) -> None:
+        self._gate(gate).set()
+
+    def _listen(self, commands: Connection[Any, Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Hand commands to the loop; leave at once if the coordinator is gone."""
+        try:
+            while True:
+                match commands.recv():
+                    case Stop():
+                        loop.call_soon_threadsafe(self._stop.set)
+                    case EndWrite():
+                        loop.call_soon_threadsafe(self._end_write.set)
+                    case Go() as gate:
+                        loop.call_soon_threadsafe(self._open, gate)
+        except (EOFError, OSError):
+            os._exit(ExitCode.INTERNAL)
+
+
+def coupling_of(config: RunConfig) -> Coupling:
+    """Return how a run's streams follow wall time."""
+    return Coupling(
+        n_samples=config.n_samples_per_fragment,
+        step_ns=config.step_ns,
+        min_lag_ns=int(config.min_lag_s * NS_PER_S),
+        max_lag_ns=int(config.max_lag_s * NS_PER_S),
+        tick_ns=1 if config.mode is Mode.LOGS else NS_PER_MS,
+    )

@@ -1,0 +1,185 @@
+"""The write phase of one worker: writers push what the generator thread makes ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from looker.engine.source import MessageSource
+from looker.model.fragment import FragmentState
+from looker.model.report import PhaseTimes, WriteReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from looker.backend.client import Client, PushResult
+    from looker.clock import Clock
+    from looker.engine.source import Message
+    from looker.generate.encoder import Encoder
+    from looker.generate.population import Population
+    from looker.model.config import RunConfig
+    from looker.verify.ledger import Ledger
+
+_DELAY_PROBE_S: Final = 0.05
+_IN_FLIGHT_GRACE_S: Final = 5.0
+
+
+class WritePhase:
+    """Runs until the stop criterion is met, the target refuses for good, or ``stop`` is set."""
+
+    def __init__(
+        self,
+        *,
+        config: RunConfig,
+        client: Client,
+        population: Population,
+        encoder: Encoder,
+        ledger: Ledger | None,
+        cycle: int,
+        n_writers: int,
+        clock: Clock,
+        stop: asyncio.Event,
+        end: asyncio.Event,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        """``stop`` ends the run, ``end`` this phase only.
+
+        ``progress`` is told the acknowledged samples and payload bytes so far.
+        """
+        self._config = config
+        self._client = client
+        self._population = population
+        self._encoder = encoder
+        self._ledger = ledger
+        self._cycle = cycle
+        self._n_writers = n_writers
+        self._clock = clock
+        self._stop = stop
+        self._end = end
+        self._progress = progress
+        self._news = asyncio.Event()
+        self._report = WriteReport()
+
+    async def run(self) -> WriteReport:
+        """Write, and return what became of it."""
+        config, report = self._config, self._report
+        loop = asyncio.get_running_loop()
+        self._population.begin_cycle(config.stop_after_n_fragments)
+        source = MessageSource(
+            population=self._population,
+            encoder=self._encoder,
+            ledger=self._ledger,
+            cycle=self._cycle,
+            n_fragments_per_message=config.n_fragments_per_message,
+            body_bytes_estimate=config.payload_bytes_per_fragment * config.n_fragments_per_message,
+            n_writers=self._n_writers,
+            clock=self._clock,
+            wake=lambda: _call_soon(loop, self._news.set),
+        )
+        report.times = PhaseTimes(self._clock.wall_ns())
+        begun_ns, cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
+        source.start()
+        writers = [asyncio.create_task(self._write(source)) for _ in range(self._n_writers)]
+        watchers = [
+            asyncio.ensure_future(self._watch_stop(source, writers)),
+            asyncio.ensure_future(self._probe_delay()),
+        ]
+        try:
+            await asyncio.gather(*writers)
+        finally:
+            for task in (*watchers, *writers):
+                task.cancel()
+            source.stop()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*watchers, *writers, return_exceptions=True)
+            await loop.run_in_executor(None, source.join)
+        report.times.finished_ns = self._clock.wall_ns()
+        report.cpu_s = time.process_time() - cpu_begun_s
+        report.workers_s = (self._clock.monotonic_ns() - begun_ns) / 1e9
+        report.writers_s = report.workers_s * self._n_writers
+        report.throttled_s = source.throttled_ns / 1e9
+        report.forward_leaps = source.forward_leaps
+        return report
+
+    async def _write(self, source: MessageSource) -> None:
+        while True:
+            message = source.take()
+            if message is None:
+                if source.exhausted:
+                    self._news.set()
+                    return
+                self._news.clear()
+                begun = self._clock.monotonic_ns()
+                await self._news.wait()
+                self._report.starved_s += (self._clock.monotonic_ns() - begun) / 1e9
+                continue
+            result = await self._client.push(message.body)
+            self._record(message, result)
+            source.resolve(message)
+            # a message that waited for this one may go now
+            self._news.set()
+            if self._report.refusal is not None:
+                source.stop()
+
+    def _record(self, message: Message, result: PushResult) -> None:
+        report, n_fragments = self._report, len(message.streams)
+        message.settle(result.state, sent_again=result.n_attempts > 1)
+        report.fragments_pushed += n_fragments
+        report.wire_bytes_sent += result.wire_bytes
+        report.pushes_retried += result.n_attempts - 1
+        report.responses_by_status.update(result.responses)
+        report.rate_limited_s += result.rate_limited_ns / 1e9
+        for service_ns in result.service_ns:
+            report.service.record_us(service_ns // 1000)
+        report.push.record_us(result.total_ns // 1000)
+        if result.state is FragmentState.ACKNOWLEDGED:
+            report.pushes_acked += 1
+            report.samples_acked += n_fragments * self._config.n_samples_per_fragment
+            report.payload_bytes_acked += n_fragments * self._config.payload_bytes_per_fragment
+            self._progress(report.samples_acked, report.payload_bytes_acked)
+        elif result.state is FragmentState.REJECTED:
+            report.pushes_rejected += 1
+        elif result.unresolved:
+            report.pushes_unresolved += 1
+        else:
+            report.pushes_indeterminate += 1
+        if report.refusal is None and result.state is not FragmentState.ACKNOWLEDGED:
+            reason = result.refusal
+            if reason is None and (result.unresolved or result.state is FragmentState.REJECTED):
+                reason = f"given up after {result.n_attempts} attempt(s): {result.last_reason}"
+            report.refusal = reason
+
+    async def _watch_stop(self, source: MessageSource, writers: list[asyncio.Task[None]]) -> None:
+        """End the phase in time, or when told to; then give requests in flight some seconds."""
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._stop, self._end)]
+        try:
+            await asyncio.wait(
+                ends,
+                timeout=self._config.stop_after_n_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            source.stop()
+            self._news.set()
+            # retries may still take their time, unless the whole run is to end
+            await self._stop.wait()
+            await asyncio.sleep(_IN_FLIGHT_GRACE_S)
+            for writer in writers:
+                writer.cancel()
+        finally:
+            for waiting in ends:
+                waiting.cancel()
+
+    async def _probe_delay(self) -> None:
+        """Measure how late the event loop is."""
+        while True:
+            begun = self._clock.monotonic_ns()
+            await asyncio.sleep(_DELAY_PROBE_S)
+            late_ns = self._clock.monotonic_ns() - begun - int(_DELAY_PROBE_S * 1e9)
+            self._report.loop_delay.record_us(max(0, late_ns) // 1000)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(callback)

@@ -1,0 +1,157 @@
+"""The result of a run as a table for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STYLES: Final = {
+    "passed": "bold green",
+    "failed": "bold red",
+    "unknown": "bold yellow",
+    "not_checked": "bold",
+}
+_MAX_CYCLES: Final = 10
+_NONE: Final = "-"
+
+
+def show(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what a run has come to, from its report (schema version 1)."""
+    console = console or Console(highlight=False)
+    cycles = report["cycles"]
+    shown = cycles if len(cycles) <= _MAX_CYCLES else cycles[-_MAX_CYCLES:]
+    table = Table(title=_title(report), title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("")
+    for cycle in shown:
+        table.add_column(f"cycle {cycle['cycle']}", justify="right")
+    if len(cycles) > 1:
+        table.add_column("total", justify="right")
+        shown = [*shown, report["totals"]]
+    unit = "entries" if report["mode"] == "logs" else "samples"
+    for name, cells in _rows(shown, unit):
+        table.add_row(name, *cells)
+    console.print(Group(table, *_examples(cycles), *_verdict(report, unit)))
+
+
+def _title(report: Mapping[str, Any]) -> str:
+    target = report["target"]
+    version = f" {target['version']}" if target["version"] else ""
+    where = f"embedded target{version}" if target["embedded"] else f"{target['product']}{version}"
+    n_workers = report["config"]["n_workers"]
+    return (
+        f"{report['mode']} · {report['invocation_id']} · {where} · {target['url']} ·"
+        f" {n_workers} worker{'s' if n_workers > 1 else ''}"
+    )
+
+
+def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str]]]:
+    writes = [part["write"] for part in parts]
+    reads = [part["read"] for part in parts]
+    rows = [
+        (f"written: {unit} acknowledged", [_count(write["samples_acked"]) for write in writes]),
+        ("  seconds", [f"{write['duration_s']:.2f}" for write in writes]),
+        (f"  {unit} per second", [_count(write["samples_per_s"]) for write in writes]),
+        ("  payload MB/s", [f"{write['payload_mb_per_s']:,.1f}" for write in writes]),
+        ("  pushes acknowledged", [_count(write["pushes_acked"]) for write in writes]),
+        ("  service time p50 / p99 ms", [_quantiles(write["service_ms"]) for write in writes]),
+        ("  limited by", [str(write["limited_by"]) for write in writes]),
+    ]
+    for name, key in (
+        ("  pushes retried", "pushes_retried"),
+        ("  pushes rejected", "pushes_rejected"),
+        ("  pushes indeterminate", "pushes_indeterminate"),
+        ("  pushes unresolved", "pushes_unresolved"),
+        ("  forward leaps", "forward_leaps"),
+    ):
+        if any(write[key] for write in writes):
+            rows.append((name, [_count(write[key]) for write in writes]))
+    if any(read is not None and not read["skipped"] for read in reads):
+        rows += [
+            (f"read: {unit} validated", [_read(read, "samples_validated") for read in reads]),
+            (f"  {unit} expected", [_read(read, "samples_expected") for read in reads]),
+            ("  streams", [_read(read, "streams_selected") for read in reads]),
+            (
+                "  seconds",
+                [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
+            ),
+            ("  queries", [_read(read, "queries") for read in reads]),
+            (
+                "  fragments proved by checksum",
+                [_read(read, "fragments_proved_by_checksum") for read in reads],
+            ),
+            (
+                "  mismatches",
+                [
+                    _NONE if read is None else _count(sum(read["mismatches"].values()))
+                    for read in reads
+                ],
+            ),
+        ]
+    return rows
+
+
+def _examples(cycles: list[Mapping[str, Any]]) -> list[Text]:
+    lines = []
+    for cycle in cycles:
+        read = cycle["read"]
+        if read is None:
+            continue
+        found = {kind: n for kind, n in read["mismatches"].items() if n}
+        if found:
+            counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
+            lines.append(Text(f"\ncycle {cycle['cycle']}: {counts}; the first of them:"))
+        for example in read["examples"]:
+            place = f"{example['stream']}, time {example['timestamp_ns']} ns"
+            if example["fragment"] is not None:
+                place += f", fragment {example['fragment']}, sample {example['position']}"
+            lines.append(Text(f"  {example['kind']}: {place}", overflow="fold"))
+            lines += [
+                Text(f"    {side}: {example[side]}", overflow="fold")
+                for side in ("expected", "received")
+                if example[side] is not None
+            ]
+    return lines
+
+
+def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+    verdict, totals = report["verdict"], report["totals"]
+    read = totals["read"]
+    lines = [Text("")]
+    if verdict == "passed":
+        said = f"all {_count(read['samples_expected'])} {unit} read back exactly as written"
+    elif verdict == "not_checked":
+        said = "nothing was read back, as you asked"
+    elif verdict == "failed":
+        said = f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
+    elif report["interrupted"]:
+        said = "interrupted before all was read back"
+    else:
+        said = "reading back was not completed, or there was nothing to read"
+    lines.append(Text(f"{verdict}: {said}", style=_STYLES[verdict]))
+    refusal = totals["write"]["refusal"]
+    if refusal:
+        lines.append(Text(f"the target refused pushes: {refusal}", style="yellow"))
+    if read is not None and read["error"]:
+        lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
+    lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
+    return lines
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _read(read: Mapping[str, Any] | None, key: str) -> str:
+    return _NONE if read is None else _count(read[key])
+
+
+def _quantiles(summary: Mapping[str, Any]) -> str:
+    if summary["p50"] is None:
+        return _NONE
+    return f"{summary['p50']:.1f} / {summary['p99']:.1f}"

@@ -1,0 +1,211 @@
+"""Log entries in memory: all lines in one arena, everything else in columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from looker.target.label_index import LabelIndex
+from looker.target.matchers import label_string, parse_labels
+from looker.target.memory import Arena, Budget
+from looker.target.runs import Runs, ranges
+from looker.wire import records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from looker.target.matchers import Labels, Matcher
+    from looker.wire.decode import LogColumns
+
+    Offsets = NDArray[np.int64]
+
+ENTRY_BYTES = 32  # stream, time, line offset and length
+STREAM_BYTES = 600  # Python objects of one stream, besides its label text
+_LEAST_TAKEN = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """Entries that answer one query, stream after stream in label order, in query direction.
+
+    ``labels`` and ``counts`` have one item per stream (s,). Per entry, int64 (n,): ``times``,
+    and ``offsets`` and ``lengths`` of the lines within ``lines`` (uint8).
+    """
+
+    labels: list[Labels]
+    counts: Offsets
+    times: Offsets
+    offsets: Offsets
+    lengths: Offsets
+    lines: NDArray[np.uint8]
+
+
+class _Tenant:
+    """The streams of one tenant; a stream's number is its place in the index."""
+
+    def __init__(self, store: LokiStore) -> None:
+        self.index = LabelIndex(label_string)
+        self.by_text: dict[bytes, int] = {}
+        self.by_labels: dict[Labels, int] = {}
+        self.runs = Runs(store.distinct)
+
+
+class LokiStore:
+    """Every tenant's streams, within one budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._arena = Arena(budget.limit_bytes)
+        self._tenants: dict[str, _Tenant] = {}
+
+    def push(self, tenant: str, columns: LogColumns) -> None:
+        """Store all entries, or raise and store none.
+
+        Raises SelectorError for a label string that is none, MemoryLimitError.
+        """
+        owner = self._tenants.get(tenant) or _Tenant(self)
+        texts = columns.label_strings()
+        fresh = {
+            text: parse_labels(text.decode(errors="replace"))
+            for text in dict.fromkeys(texts)
+            if text not in owner.by_text
+        }
+        labels_bytes = sum(STREAM_BYTES + 3 * len(text) for text in fresh)
+        n = len(columns.timestamps_ns)
+        self._budget.take(len(columns.buffer) + n * ENTRY_BYTES + labels_bytes)
+        self._tenants[tenant] = owner
+        for text, labels in fresh.items():
+            number = owner.by_labels.get(labels)
+            if number is None:
+                number = owner.by_labels[labels] = owner.index.add(labels)
+            owner.by_text[text] = number
+        numbers = np.array([owner.by_text[text] for text in texts], np.int64)
+        base = self._arena.append(columns.buffer)
+        owner.runs.append(
+            np.repeat(numbers, columns.counts),
+            columns.timestamps_ns,
+            columns.line_offsets + base,
+            columns.line_lengths,
+        )
+
+    def query(
+        self, tenant: str, matchers: Sequence[Matcher], start_ns: int, stop_ns: int, limit: int
+    ) -> Page:
+        """Take the entries of a time range [start, stop).
+
+        ``limit`` > 0 takes the oldest so many, ascending; < 0 the newest so many, descending.
+        """
+        owner = self._tenants.get(tenant)
+        lines = self._arena.used
+        nothing = np.zeros(0, np.int64)
+        if owner is None or start_ns >= stop_ns:
+            return Page([], nothing, nothing, nothing, nothing, lines)
+        numbers = owner.index.select(matchers)
+        ranks, times, offsets, lengths = self._take(owner.runs, numbers, start_ns, stop_ns, limit)
+        if limit < 0:
+            ranks, times, offsets, lengths = (c[::-1] for c in (ranks, times, offsets, lengths))
+        order = np.argsort(ranks, kind="stable")
+        found, counts = np.unique(ranks, return_counts=True)
+        labels = [owner.index.labels[number] for number in numbers[found].tolist()]
+        return Page(labels, counts, times[order], offsets[order], lengths[order], lines)
+
+    def _take(
+        self, runs: Runs, numbers: Offsets, start_ns: int, stop_ns: int, limit: int
+    ) -> tuple[Offsets, Offsets, Offsets, Offsets]:
+        """Take the ``limit`` first entries by time (< 0: the last ones), sorted by time."""
+        parts = [
+            (run, *run.segments(numbers, start_ns, stop_ns))
+            for run in runs.sorted_runs()
+            if len(numbers)
+        ]
+        n_segments = sum(len(ranks) for _, ranks, _, _ in parts)
+        quota = max(_LEAST_TAKEN, 2 * abs(limit) // max(1, n_segments))
+        exact = False
+        while True:
+            # Each segment gives its first ``quota``: complete up to the first time left out.
+            columns, bound = _heads(parts, quota, newest=limit < 0)
+            complete = bound is None
+            if bound is not None:
+                inside = columns[1] > bound if limit < 0 else columns[1] < bound
+                columns = tuple(column[inside] for column in columns)
+            if len(columns[0]) >= abs(limit) or complete:
+                n_before = len(columns[0])
+                columns = self._ordered(columns, None if exact else limit)
+                n = len(columns[0])
+                if n >= abs(limit) or (complete and (exact or n_before <= abs(limit))):
+                    cut = slice(0, limit) if limit > 0 else slice(max(0, n + limit), n)
+                    ranks, times, offsets, lengths = (column[cut] for column in columns)
+                    return ranks, times, offsets, lengths
+                exact = True  # duplicates took places: take them out before cutting
+            quota *= 4
+
+    def _ordered(self, columns: tuple[Any, ...], limit: int | None) -> tuple[Any, ...]:
+        """Sort by (time, rank) without duplicates, first dropping what ``limit`` cuts off."""
+        ranks, times = columns[0], columns[1]
+        if limit is not None and 0 < abs(limit) < len(times):
+            last = np.partition(times, limit - 1 if limit > 0 else limit)[
+                limit - 1 if limit > 0 else limit
+            ]
+            near = times <= last if limit > 0 else times >= last
+            columns = tuple(column[near] for column in columns)
+            ranks, times = columns[0], columns[1]
+        if bool((times[1:] <= times[:-1]).any()):
+            order = np.lexsort((ranks, times))
+            columns = tuple(column[order] for column in columns)
+        kept = self.distinct(*columns)
+        return columns if kept is None else tuple(column[kept] for column in columns)
+
+    def distinct(
+        self, streams: Offsets, times: Offsets, offsets: Offsets, lengths: Offsets
+    ) -> Offsets | None:
+        """Find the positions of first occurrences of (stream, time, line); None for all.
+
+        Equal streams and times lie next to each other.
+        """
+        tied = (times[1:] == times[:-1]) & (streams[1:] == streams[:-1])
+        if not bool(tied.any()):
+            return None
+        involved = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+        lines = records.slices(self._arena.used, offsets[involved], lengths[involved])
+        keys = zip(streams[involved].tolist(), times[involved].tolist(), lines, strict=True)
+        first: dict[tuple[int, int, bytes], int] = {}
+        for position, key in zip(involved.tolist(), keys, strict=True):
+            first.setdefault(key, position)
+        kept = np.ones(len(times), np.bool_)
+        kept[involved] = False
+        kept[list(first.values())] = True
+        return None if bool(kept.all()) else np.flatnonzero(kept)
+
+
+def _heads(
+    parts: list[tuple[Any, Offsets, Offsets, Offsets]], quota: int, *, newest: bool
+) -> tuple[tuple[Any, ...], int | None]:
+    """Gather up to ``quota`` entries of each segment, from the end that the query begins at.
+
+    Returns the columns (ranks, times, offsets, lengths) and the first time that was left out.
+    """
+    gathered, left_out = [], []
+    for run, ranks, begins, ends in parts:
+        cut = ends - begins > quota
+        if newest:
+            first, last = np.where(cut, ends - quota, begins), ends
+            left_out.append(run.times[first[cut] - 1])
+        else:
+            first, last = begins, np.where(cut, begins + quota, ends)
+            left_out.append(run.times[last[cut]])
+        at = ranges(first, last)
+        gathered.append(
+            (np.repeat(ranks, last - first), run.times[at], *(c[at] for c in run.columns))
+        )
+    if not gathered:
+        nothing = np.zeros(0, np.int64)
+        return (nothing, nothing, nothing, nothing), None
+    columns = tuple(np.concatenate(column) for column in zip(*gathered, strict=True))
+    bounds = np.concatenate(left_out)
+    if len(bounds) == 0:
+        return columns, None
+    return columns, int(bounds.max() if newest else bounds.min())

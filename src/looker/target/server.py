@@ -1,0 +1,214 @@
+"""The embedded target: both APIs over stores in memory, served on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+import uvloop
+
+from looker.clock import SystemClock
+from looker.errors import TargetError
+from looker.target.answers import Answer, Request, plain_error
+from looker.target.config import TargetConfig
+from looker.target.http import HttpProtocol
+from looker.target.loki_api import LokiApi
+from looker.target.loki_store import LokiStore
+from looker.target.memory import Budget, MemoryLimitError
+from looker.target.prometheus_api import PrometheusApi
+from looker.target.series_store import SeriesStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from looker.clock import Clock
+
+    Interceptor = Callable[[str, bytes, int, bytes], tuple[int, bytes]]
+
+DEFAULT_TENANT = "fake"
+_FORM = "application/x-www-form-urlencoded"
+_PUSHES = {
+    "/loki/api/v1/push": 204,
+    "/api/v1/write": 204,
+    "/api/v1/push": 200,
+    "/prometheus/api/v1/write": 204,
+    "/prometheus/api/v1/push": 200,
+}
+_SPARED = ("/ready", "/buildinfo")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Stores:
+    """What a target holds; not to be touched while it serves from another thread."""
+
+    budget: Budget
+    logs: LokiStore
+    series: SeriesStore
+
+
+class Target:
+    """The target's behaviour, without any socket.
+
+    ``interceptor``, for tests, is called for each answer of pushes and queries with (path
+    without query, request body, status, answer body); the status and body that it returns are
+    sent instead. What a push stored is not affected. It runs within the server's thread.
+    """
+
+    def __init__(
+        self,
+        config: TargetConfig,
+        interceptor: Interceptor | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config
+        budget = Budget(config.max_memory_mb)
+        self.store = Stores(budget, LokiStore(budget), SeriesStore(budget))
+        self._interceptor = interceptor
+        at = clock or SystemClock()
+        self._routes = (
+            LokiApi(self.store.logs, at, config.max_entries_limit).routes
+            | PrometheusApi(self.store.series, at, config.range_boundary).routes
+        )
+        self._discarded = {path: Answer(status) for path, status in _PUSHES.items()}
+
+    def discards(self, method: str, path: str) -> Answer | None:
+        """Return the answer to a push that is discarded unread; None for other requests."""
+        if self.config.mode != "null" or method != "POST" or self._interceptor is not None:
+            return None
+        return self._discarded.get(path)
+
+    def answer(
+        self, method: str, target: str, headers: dict[str, str], body: bytes | bytearray
+    ) -> Answer:
+        """Answer one request; ``target`` is the path with its query, header names are lower."""
+        path, _, query = target.partition("?")
+        try:
+            answer = self._route(method, path, query, headers, body)
+        except MemoryLimitError as error:
+            answer = plain_error(507, str(error))
+        except Exception as error:  # noqa: BLE001 - a fault becomes a 500, not a hung client
+            _log.exception("%s %s", method, path)
+            answer = plain_error(500, f"looker target: internal error: {error!r}")
+        if self._interceptor is not None and not path.endswith(_SPARED):
+            status, content = self._interceptor(path, bytes(body), answer.status, answer.body)
+            answer = replace(answer, status=status, body=content)
+        return answer
+
+    def _route(
+        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | bytearray
+    ) -> Answer:
+        route = self._routes.get(path)
+        if route is None:
+            return plain_error(404, "404 page not found")
+        methods, respond = route
+        if method not in methods:
+            return plain_error(405, "Method Not Allowed")
+        if self.config.mode == "null" and path in self._discarded:
+            return self._discarded[path]
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        if headers.get("content-type", "").partition(";")[0] == _FORM:
+            form = bytes(body).decode(errors="replace")
+            parameters |= dict(parse_qsl(form, keep_blank_values=True))
+        tenant = headers.get("x-scope-orgid") or DEFAULT_TENANT
+        return respond(Request(method, path, headers, parameters, body, tenant))
+
+
+async def _listen(
+    target: Target, connections: set[asyncio.Transport]
+) -> tuple[asyncio.Server, str]:
+    """Open the target's socket: (server, URL); TargetError where it cannot be opened."""
+    config = target.config
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: HttpProtocol(target, connections), config.host, config.port
+        )
+    except (OSError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise TargetError(f"cannot listen on {config.host}:{config.port}: {reason}") from error
+    host, port = server.sockets[0].getsockname()[:2]
+    return server, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def listening(target: Target) -> AsyncIterator[str]:
+    """Serve ``target`` within the running loop; yields its URL. Raises TargetError."""
+    connections: set[asyncio.Transport] = set()
+    server, url = await _listen(target, connections)
+    try:
+        yield url
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.abort()
+        await server.wait_closed()
+        await asyncio.sleep(0)  # lets the aborted connections end
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: TargetConfig | None = None, interceptor: Interceptor | None = None
+) -> AsyncIterator[str]:
+    """Serve a new target within the running loop; yields its URL. Raises TargetError."""
+    async with listening(Target(config or TargetConfig(), interceptor)) as url:
+        yield url
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """A target that is being served: where, and what it holds."""
+
+    url: str
+    target: Target
+
+    @property
+    def store(self) -> Stores:
+        """What the target holds."""
+        return self.target.store
+
+
+@contextlib.contextmanager
+def serving(
+    config: TargetConfig | None = None,
+    interceptor: Interceptor | None = None,
+    clock: Clock | None = None,
+) -> Iterator[Serving]:
+    """Serve a new target from a thread of its own until the block ends. Raises TargetError."""
+    target = Target(config or TargetConfig(), interceptor, clock)
+    started = threading.Event()
+    outcome: list[str | BaseException] = []
+    loop = uvloop.new_event_loop()
+    done = asyncio.Event()
+
+    async def serve() -> None:
+        async with listening(target) as url:
+            outcome.append(url)
+            started.set()
+            await done.wait()
+
+    def work() -> None:
+        try:
+            loop.run_until_complete(serve())
+        except BaseException as error:  # noqa: BLE001 - carried to the thread that waits
+            outcome.append(error)
+        finally:
+            started.set()
+            loop.close()
+
+    thread = threading.Thread(target=work, name="looker-target", daemon=True)
+    thread.start()
+    started.wait()
+    first = outcome[0]
+    if isinstance(first, BaseException):
+        thread.join()
+        raise first
+    try:
+        yield Serving(first, target)
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()

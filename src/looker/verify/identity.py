@@ -1,0 +1,44 @@
+"""Telling by an answer's label set which stream it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from looker.model.labels import UNIQUENAME
+from looker.model.mismatch import MismatchExample, MismatchKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from looker.model.labels import LabelScheme
+    from looker.model.mismatch import Findings
+
+UNKNOWN_STREAM = -1
+
+
+def stream_of(
+    labels: Mapping[str, Any], scheme: LabelScheme, tolerated: frozenset[str], findings: Findings
+) -> int:
+    """Return the number of the stream that has these labels, or -1 if it is not of the generation.
+
+    Labels that the target adds by itself are noted; others that differ count as wrong.
+    """
+    name = labels.get(UNIQUENAME)
+    stream = scheme.stream_of(name) if isinstance(name, str) else None
+    if stream is None:
+        return UNKNOWN_STREAM
+    expected = scheme.labels(stream)
+    own = {label: value for label, value in labels.items() if label not in tolerated}
+    findings.added_labels |= labels.keys() - own.keys()
+    if own != expected:
+        findings.add(MismatchKind.WRONG_LABELS, 1)
+        findings.keep(
+            MismatchExample(
+                kind=MismatchKind.WRONG_LABELS,
+                stream=scheme.uniquename(stream),
+                cycle=scheme.born_in_cycle,
+                expected=str(expected),
+                received=str(dict(labels)),
+            )
+        )
+    return stream
