@@ -23,7 +23,6 @@ app: Final = typer.Typer(
         " writes synthetic streams or series, reads them back, and proves every acknowledged"
         " sample, bit by bit."
     ),
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

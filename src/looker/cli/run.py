@@ -20,7 +20,7 @@ from looker.observe.result import show
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from looker.engine.messages import Phase, Progress
+    from looker.engine.messages import Phase
     from looker.model.config import RunConfig
     from looker.model.report import CycleReport
 
@@ -108,14 +108,13 @@ class _LogView:
     def phase_began(self, cycle: int, phase: Phase) -> None:
         LOG.info("cycle %d: %s phase begins", cycle, phase)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, report: RunReport, cycle: int) -> None:
+        part = report.cycle(cycle)
         LOG.debug(
-            "worker %d, cycle %d, %s: %d samples, %.1f MB",
-            progress.worker,
-            progress.cycle,
-            progress.phase,
-            progress.samples,
-            progress.payload_bytes / 1e6,
+            "cycle %d: %d samples acknowledged, %d validated",
+            cycle,
+            part.write.samples_acked,
+            part.read.findings.n_validated if part.read is not None else 0,
         )
 
     def cycle_ended(self, report: CycleReport) -> None:

@@ -24,6 +24,7 @@ from looker.engine.messages import (
 from looker.engine.partition import shares
 from looker.engine.pool import Ended, Pool
 from looker.engine.run_report import RunReport, WorkerRecord
+from looker.model.report import WriteReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,8 +51,8 @@ class View(Protocol):
         """Show that a phase has begun."""
         ...
 
-    def progress(self, progress: Progress) -> None:
-        """Show how far a worker is."""
+    def progress(self, report: RunReport, cycle: int) -> None:
+        """Show how far the run is."""
         ...
 
     def cycle_ended(self, report: CycleReport) -> None:
@@ -123,7 +124,7 @@ class Coordinator:
                 if self._ready == self._alive:
                     self._begin(Go(0, Phase.WRITE))
             case Progress():
-                self._view.progress(news)
+                self._hear_progress(news)
             case WriteEnded():
                 self._hear_write(news)
             case ReadEnded():
@@ -137,11 +138,25 @@ class Coordinator:
             case Alive() | Finished():
                 pass
 
+    def _hear_progress(self, news: Progress) -> None:
+        part = self._report.part(news.worker, news.cycle)
+        if isinstance(news.report, WriteReport):
+            part.write = news.report
+        else:
+            part.read = news.report
+        self._view.progress(self._report, news.cycle)
+
     def _hear_write(self, news: WriteEnded) -> None:
         self._report.part(news.worker, news.cycle).write = news.report
         if news.report.refusal is not None:
             LOG.warning("worker %d: pushes failed: %s", news.worker, news.report.refusal)
             self._broadcast(EndWrite())
+        if news.report.wall_went_back_s:
+            LOG.warning(
+                "worker %d: wall time went back by %.3f s",
+                news.worker,
+                news.report.wall_went_back_s,
+            )
         self._pass(news.worker, Go(news.cycle, Phase.WRITE))
 
     def _hear_read(self, news: ReadEnded) -> None:
@@ -154,7 +169,11 @@ class Coordinator:
         self._alive.discard(news.worker)
         if not news.clean and news.worker not in self._accounted_for:
             cycles = self._report.workers[news.worker].cycles
-            done = [number for number, part in cycles.items() if part.read is not None]
+            done = [
+                number
+                for number, part in cycles.items()
+                if part.read is not None and (part.read.complete or part.read.skipped)
+            ]
             self._fail(
                 f"worker {news.worker} died ({news.how}) in cycle {max(done, default=-1) + 1}:"
                 " its part of the run is missing from there on"

@@ -74,20 +74,18 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """From a worker, every second: its event loop turns."""
+    """From a worker between phases, twice a second: its event loop turns."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """From a worker, about once a second: how far the phase is."""
+    """From a worker, twice a second: its report of the current phase as far as it is."""
 
     worker: int
     cycle: int
-    phase: Phase
-    samples: int
-    payload_bytes: int
+    report: WriteReport | ReadReport
 
 
 @dataclass(frozen=True, slots=True)

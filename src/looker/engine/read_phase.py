@@ -61,9 +61,8 @@ class ReadPhase:
         n_readers: int,
         clock: Clock,
         stop: asyncio.Event,
-        progress: Callable[[int, int], None],
     ) -> None:
-        """``streams`` are the worker's first stream and the end; ``progress`` as for writing."""
+        """``streams`` are the worker's first stream and the end."""
         self._config = config
         self._client = client
         self._content = content
@@ -74,8 +73,8 @@ class ReadPhase:
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
-        self._progress = progress
-        self._report = ReadReport()
+        self._report = ReadReport(complete=False)
+        self._cpu_begun_s = 0.0
         self._compare = _comparison(config.mode, read_api, content)
         self._limits = PageLimits(_max_samples(config))
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
@@ -89,44 +88,48 @@ class ReadPhase:
         """
         report = self._report
         report.times = PhaseTimes(self._clock.wall_ns())
-        cpu_begun_s = time.process_time()
+        self._cpu_begun_s = time.process_time()
+        complete = True
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
             for first, end in self._bands():
                 rows = self._ledger.rows_of(first, end)
                 proof = ChecksumLedger(rows, self._content.n_samples)
-                await self._read_band(self._pages(rows, first, end), proof, executor)
+                complete &= await self._read_band(self._pages(rows, first, end), proof, executor)
                 report.fragments_proved += proof.check(self._cycle)
-                if report.error is not None or self._stop.is_set():
+                if not complete:
                     break
-        if self._stop.is_set():
-            report.complete = False
+        report.complete = complete
+        return self.snapshot()
+
+    def snapshot(self) -> ReadReport:
+        """Return the report as far as it is; the same object each time."""
+        report = self._report
         report.payload_bytes_validated = report.findings.n_validated * self._payload_per_sample
         report.times.finished_ns = self._clock.wall_ns()
-        report.cpu_s = time.process_time() - cpu_begun_s
+        report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
 
     async def _read_band(
         self, todo: Iterator[Page], proof: ChecksumLedger, executor: ThreadPoolExecutor
-    ) -> None:
-        async def read() -> None:
+    ) -> bool:
+        """Read the pages of a band; return whether all were."""
+
+        async def read() -> bool:
             for page in todo:
                 if self._report.error is not None or self._stop.is_set():
-                    self._report.complete = False
-                    return
+                    return False
                 try:
                     page_proof = await self._read_page(page, executor)
                 except TargetError as error:
                     self._report.error = self._report.error or str(error)
-                    self._report.complete = False
-                    return
+                    return False
                 proof.add(page_proof)
                 self._report.findings.merge(page_proof.findings)
-                n_validated = self._report.findings.n_validated
-                self._progress(n_validated, n_validated * self._payload_per_sample)
+            return True
 
         readers = [asyncio.ensure_future(read()) for _ in range(self._n_readers)]
         try:
-            await asyncio.gather(*readers)
+            return all(await asyncio.gather(*readers))
         finally:
             for reader in readers:
                 reader.cancel()

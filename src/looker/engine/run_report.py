@@ -187,10 +187,16 @@ def redacted(url: str) -> str:
 
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report so that the file is always a whole one; LookerError says what failed."""
+    """Write a report so that the file is always a whole one; LookerError says what failed.
+
+    What is no regular file (``/dev/stdout``, a pipe) is written to, not replaced.
+    """
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
     temporary = None
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from looker.clock import Clock
     from looker.generate.encoder import Encoder
     from looker.generate.population import Population
-    from looker.model.fragment import FragmentState
+    from looker.model.fragment import FragmentBatch, FragmentState
     from looker.verify.ledger import Ledger, LedgerSlice
 
 BATCH_BYTES: Final = 1 << 20
@@ -30,10 +30,14 @@ QUEUE_BYTES: Final = 64 << 20
 
 @dataclass(eq=False, slots=True)
 class Message:
-    """One push message: its compressed body, and which fragments it holds."""
+    """One push message: its compressed body, and which fragments it holds.
+
+    ``newest_ns`` is the newest timestamp of its first fragment.
+    """
 
     number: int
     body: memoryview
+    newest_ns: int
     streams: NDArray[np.uint32]
     part: slice
     ledger: LedgerSlice | None
@@ -164,8 +168,7 @@ class MessageSource:
             if self._ledger is not None:
                 ledger_slice = self._ledger.append(encoded, self._cycle)
             for part, raw in encoded.messages(self._per_message):
-                body = compress(raw.data)
-                self._enqueue(body, encoded.batch.streams[part], part, ledger_slice)
+                self._enqueue(compress(raw.data), encoded.batch, part, ledger_slice)
 
     def _wait_for_room(self) -> bool:
         with self._changed:
@@ -192,10 +195,13 @@ class MessageSource:
     def _enqueue(
         self,
         body: memoryview,
-        streams: NDArray[np.uint32],
+        batch: FragmentBatch,
         part: slice,
         ledger_slice: LedgerSlice | None,
     ) -> None:
+        streams = batch.streams[part]
+        width_ns = (batch.n_samples - 1) * batch.step_ns
+        newest_ns = int(batch.start_ns[part.start]) + width_ns
         index = streams - np.uint32(self._population.first)
         with self._changed:
             if self._stopping:
@@ -208,6 +214,7 @@ class MessageSource:
                 waits_for = frozenset(self._unresolved.intersection(earlier))
             self._last_message[index] = number
             self._unresolved.add(number)
-            self._queue.append(Message(number, body, streams, part, ledger_slice, waits_for))
+            message = Message(number, body, newest_ns, streams, part, ledger_slice, waits_for)
+            self._queue.append(message)
             self._queued_bytes += len(body)
         self._wake()

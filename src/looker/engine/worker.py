@@ -8,8 +8,8 @@ import random
 import socket
 import sys
 import threading
-import time
 import traceback
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
@@ -46,15 +46,13 @@ from looker.model.report import ReadReport
 from looker.verify.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from looker.clock import Clock
     from looker.generate.encoder import Encoder
     from looker.model.config import RunConfig
 
-_PROGRESS_PERIOD_S: Final = 0.5
-_HEARTBEAT_S: Final = 1.0
+_HEARTBEAT_S: Final = 0.5
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long the generator thread may keep the interpreter from the event loop."""
 
@@ -92,6 +90,8 @@ class Worker:
         self._end_write = asyncio.Event()
         self._gates: dict[Go, asyncio.Event] = {}
         self._generation = -1
+        self._cycle = 0
+        self._phase: WritePhase | ReadPhase | None = None
         self._population: Population
         self._content: Content
         self._encoder: Encoder
@@ -117,21 +117,26 @@ class Worker:
         limit = max(self._share.n_writers, self._share.n_readers)
         async with Transport(max_connections=limit) as transport:
             client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
-            cycle = 0
-            while config.n_cycles == 0 or cycle < config.n_cycles:
+            for cycle in count():
+                if cycle == config.n_cycles > 0:
+                    return
+                self._cycle = cycle
                 if not await self._pass(Go(cycle, Phase.WRITE)):
                     return
                 self._enter_generation(cycle)
-                report = await self._write_phase(client, cycle).run()
+                writing = self._phase = self._write_phase(client, cycle)
+                report = await writing.run()
+                self._phase = None
                 self._sender.put(WriteEnded(index, cycle, report))
                 # what was acknowledged is still read if the target has refused the rest
                 if not await self._pass(Go(cycle, Phase.READ)):
                     return
-                self._sender.put(ReadEnded(index, cycle, await self._read(client, cycle)))
+                read_report = await self._read(client, cycle)
+                self._phase = None
+                self._sender.put(ReadEnded(index, cycle, read_report))
                 if report.refusal is not None:
                     return
                 self._forget()
-                cycle += 1
 
     def _enter_generation(self, cycle: int) -> None:
         generation = self._config.generation_of(cycle)
@@ -168,14 +173,13 @@ class Worker:
             clock=self._clock,
             stop=self._stop,
             end=self._end_write,
-            progress=self._progress(cycle, Phase.WRITE),
         )
 
     async def _read(self, client: Client, cycle: int) -> ReadReport:
         if self._ledger is None:
             return ReadReport(skipped=True)
         share = self._share
-        return await ReadPhase(
+        reading = self._phase = ReadPhase(
             config=self._config,
             read_api=self._target.read_api,
             client=client,
@@ -187,8 +191,8 @@ class Worker:
             n_readers=share.n_readers,
             clock=self._clock,
             stop=self._stop,
-            progress=self._progress(cycle, Phase.READ),
-        ).run()
+        )
+        return await reading.run()
 
     def _forget(self) -> None:
         """Drop what no later cycle's time range can touch."""
@@ -196,22 +200,13 @@ class Worker:
             oldest = int(self._population.next_ns.min())
             self._ledger.forget_before(oldest, self._population.coupling.width_ns)
 
-    def _progress(self, cycle: int, phase: Phase) -> Callable[[int, int], None]:
-        last_s = 0.0
-
-        def tell(samples: int, payload_bytes: int) -> None:
-            nonlocal last_s
-            now_s = time.monotonic()
-            if now_s - last_s >= _PROGRESS_PERIOD_S:
-                last_s = now_s
-                worker = self._share.worker
-                self._sender.offer(Progress(worker, cycle, phase, samples, payload_bytes))
-
-        return tell
-
     async def _heartbeat(self) -> None:
+        worker = self._share.worker
         while True:
-            self._sender.offer(Alive(self._share.worker))
+            if self._phase is None:
+                self._sender.offer(Alive(worker))
+            else:
+                self._sender.offer(Progress(worker, self._cycle, self._phase.snapshot()))
             await asyncio.sleep(_HEARTBEAT_S)
 
     async def _pass(self, gate: Go) -> bool:

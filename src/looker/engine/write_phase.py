@@ -42,12 +42,8 @@ class WritePhase:
         clock: Clock,
         stop: asyncio.Event,
         end: asyncio.Event,
-        progress: Callable[[int, int], None],
     ) -> None:
-        """``stop`` ends the run, ``end`` this phase only.
-
-        ``progress`` is told the acknowledged samples and payload bytes so far.
-        """
+        """``stop`` ends the run, ``end`` this phase only."""
         self._config = config
         self._client = client
         self._population = population
@@ -58,13 +54,28 @@ class WritePhase:
         self._clock = clock
         self._stop = stop
         self._end = end
-        self._progress = progress
         self._news = asyncio.Event()
         self._report = WriteReport()
+        self._source: MessageSource | None = None
+        self._begun_ns = 0
+        self._cpu_begun_s = 0.0
+
+    def snapshot(self) -> WriteReport:
+        """Return the report as far as it is; the same object each time."""
+        report, source = self._report, self._source
+        if source is not None:
+            report.times.finished_ns = self._clock.wall_ns()
+            report.cpu_s = time.process_time() - self._cpu_begun_s
+            report.workers_s = (self._clock.monotonic_ns() - self._begun_ns) / 1e9
+            report.writers_s = report.workers_s * self._n_writers
+            report.throttled_s = source.throttled_ns / 1e9
+            report.forward_leaps = source.forward_leaps
+            report.wall_went_back_s = source.wall_went_back_ns / 1e9
+        return report
 
     async def run(self) -> WriteReport:
         """Write, and return what became of it."""
-        config, report = self._config, self._report
+        config = self._config
         loop = asyncio.get_running_loop()
         self._population.begin_cycle(config.stop_after_n_fragments)
         source = MessageSource(
@@ -78,8 +89,9 @@ class WritePhase:
             clock=self._clock,
             wake=lambda: _call_soon(loop, self._news.set),
         )
-        report.times = PhaseTimes(self._clock.wall_ns())
-        begun_ns, cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
+        self._report.times = PhaseTimes(self._clock.wall_ns())
+        self._begun_ns, self._cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
+        self._source = source
         source.start()
         writers = [asyncio.create_task(self._write(source)) for _ in range(self._n_writers)]
         watchers = [
@@ -95,13 +107,7 @@ class WritePhase:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*watchers, *writers, return_exceptions=True)
             await loop.run_in_executor(None, source.join)
-        report.times.finished_ns = self._clock.wall_ns()
-        report.cpu_s = time.process_time() - cpu_begun_s
-        report.workers_s = (self._clock.monotonic_ns() - begun_ns) / 1e9
-        report.writers_s = report.workers_s * self._n_writers
-        report.throttled_s = source.throttled_ns / 1e9
-        report.forward_leaps = source.forward_leaps
-        return report
+        return self.snapshot()
 
     async def _write(self, source: MessageSource) -> None:
         while True:
@@ -138,7 +144,7 @@ class WritePhase:
             report.pushes_acked += 1
             report.samples_acked += n_fragments * self._config.n_samples_per_fragment
             report.payload_bytes_acked += n_fragments * self._config.payload_bytes_per_fragment
-            self._progress(report.samples_acked, report.payload_bytes_acked)
+            report.lag.record_us((self._clock.wall_ns() - message.newest_ns) // 1000)
         elif result.state is FragmentState.REJECTED:
             report.pushes_rejected += 1
         elif result.unresolved:

@@ -88,10 +88,12 @@ class WriteReport:
     writers_s: float = 0.0
     workers_s: float = 0.0
     forward_leaps: int = 0
+    wall_went_back_s: float = 0.0
     cpu_s: float = 0.0
     service: Histogram = field(default_factory=Histogram)
     push: Histogram = field(default_factory=Histogram)
     loop_delay: Histogram = field(default_factory=Histogram)
+    lag: Histogram = field(default_factory=Histogram)
     refusal: str | None = None
 
     def merge(self, other: WriteReport) -> None:
@@ -161,11 +163,13 @@ class WriteReport:
             "throttled_s": self.throttled_s,
             "starved_s": self.starved_s,
             "forward_leaps": self.forward_leaps,
+            "wall_went_back_s": self.wall_went_back_s,
             "limited_by": self.limited_by.value,
             "latency_distorted": self.latency_distorted,
             "service_ms": asdict(self.service.summary_ms()),
             "push_ms": asdict(self.push.summary_ms()),
             "loop_delay_ms": asdict(self.loop_delay.summary_ms()),
+            "lag_ms": asdict(self.lag.summary_ms()),
             "latency_ms": None,
             "cpu_s": self.cpu_s,
             "refusal": self.refusal,

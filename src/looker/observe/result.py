@@ -125,6 +125,8 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     lines = [Text("")]
     if verdict == "passed":
         said = f"all {_count(read['samples_expected'])} {unit} read back exactly as written"
+        if read["samples_expected"] < totals["write"]["samples_acked"]:
+            said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
     elif verdict == "not_checked":
         said = "nothing was read back, as you asked"
     elif verdict == "failed":
@@ -136,7 +138,7 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     lines.append(Text(f"{verdict}: {said}", style=_STYLES[verdict]))
     refusal = totals["write"]["refusal"]
     if refusal:
-        lines.append(Text(f"the target refused pushes: {refusal}", style="yellow"))
+        lines.append(Text(f"but pushes failed (exit code 3): {refusal}", style="bold yellow"))
     if read is not None and read["error"]:
         lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]

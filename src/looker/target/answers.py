@@ -50,6 +50,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class RefusedError(Exception):
+    """A request that ends with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
 def plain_error(status: int, message: str, end: str = "\n") -> Answer:
     """Answer as Go's http.Error does; Loki's queries leave the line's ``end`` away."""
     body = (message + end).encode()

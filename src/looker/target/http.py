@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from looker.target.answers import Answer, plain_error
 
@@ -54,9 +54,9 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream server's
-        self._transport = transport
-        self._connections.add(transport)
+        # uvloop's transports are no subclasses of asyncio's
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the transport; an unfinished request is dropped."""
@@ -204,6 +204,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
         self._transport.writelines((head, answer.body) if answer.body else (head,))
         if close:
+            self._connections.discard(self._transport)
             self._transport.close()
             self._transport = None
 

@@ -14,6 +14,7 @@ from looker.target.answers import (
     NANOS,
     TEXT,
     Answer,
+    RefusedError,
     Request,
     decimal_ns,
     duration_ms,
@@ -26,7 +27,7 @@ from looker.wire.decode import LogColumns, decode_push_request
 from looker.wire.snappy import decompress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from looker.clock import Clock
     from looker.target.loki_store import LokiStore
@@ -54,20 +55,7 @@ class LokiApi:
 
     def push(self, request: Request) -> Answer:
         """Store a push, or nothing of it."""
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-        if not content_type:
-            return plain_error(400, "mime: no media type")
-        encoding = request.headers.get("content-encoding", "")
-        if encoding not in {"", "snappy"}:
-            return plain_error(400, f"Content-Encoding {quote(encoding)} not supported")
-        try:
-            if content_type == "application/json":
-                columns = _decode_json(request.body)
-            else:
-                columns = decode_push_request(decompress(request.body, MAX_UNCOMPRESSED_BYTES))
-        except DecodeError as error:
-            text = str(error)
-            return plain_error(400, f"snappy: corrupt input ({text})" if "snappy" in text else text)
+        columns = _decode(request)
         if len(columns.counts) == 0:
             return plain_error(422, "error at least one valid stream is required for ingestion")
         if columns.n_metadata:
@@ -76,12 +64,9 @@ class LokiApi:
             self._store.push(request.tenant, columns)
         except SelectorError as error:
             text = str(error)
-            return plain_error(
-                400,
-                text
-                if not text.startswith("syntax error")
-                else f"error parsing labels: 1:{error.column}: parse error: {text}",
-            )
+            if text.startswith("syntax error"):
+                text = f"error parsing labels: 1:{error.column}: parse error: {text}"
+            return plain_error(400, text)
         return Answer(204)
 
     def query_range(self, request: Request) -> Answer:
@@ -89,37 +74,59 @@ class LokiApi:
         parameters = request.parameters
         try:
             matchers = parse_stream_selector(parameters.get("query", ""))
-        except SelectorError as error:
-            text = str(error)
-            place = f" at line 1, col {error.column}" if text.startswith("syntax error") else ""
-            return _query_error(f"parse error{place or ' '}: {text}")
-        try:
             stop_ns = _time_ns(parameters, "end", self._clock.wall_ns())
             since_ms = duration_ms(parameters.get("since", "1h"))
             since_ns = (_DEFAULT_SINCE_MS if since_ms is None else since_ms) * 1_000_000
             start_ns = _time_ns(parameters, "start", stop_ns - since_ns)
-            limit = int(parameters.get("limit", "") or _DEFAULT_LIMIT)
+            limit = self._signed_limit(parameters)
+        except SelectorError as error:
+            text = str(error)
+            place = f"at line 1, col {error.column}" if text.startswith("syntax error") else ""
+            return _query_error(f"parse error {place}: {text}")
         except ValueError as error:
             return _query_error(str(error))
-        direction = (parameters.get("direction", "") or "backward").lower()
-        if direction not in {"forward", "backward"}:
-            return _query_error(f"invalid direction '{direction}'")
-        if limit <= 0:
-            return _query_error("limit must be a positive value")
-        if limit > self._max_entries_limit:
-            text = (
-                "max entries limit per query exceeded, limit > max_entries_limit_per_query "
-                f"({limit} > {self._max_entries_limit})"
-            )
-            return _query_error(text)
         if start_ns > stop_ns:
             return _query_error("end timestamp must not be before or equal to start time")
-        page = self._store.query(
-            request.tenant, matchers, start_ns, stop_ns, limit if direction == "forward" else -limit
-        )
+        page = self._store.query(request.tenant, matchers, start_ns, stop_ns, limit)
         flags = request.headers.get(_FLAGS_HEADER, "").replace(" ", "").split(",")
         body = render(page, categorize=_CATEGORIZE in flags)
         return Answer(200, body, "application/json; charset=UTF-8")
+
+    def _signed_limit(self, parameters: Mapping[str, str]) -> int:
+        """Parse limit and direction: the limit, negative for backward; ValueError."""
+        direction = (parameters.get("direction", "") or "backward").lower()
+        if direction not in {"forward", "backward"}:
+            raise ValueError(f"invalid direction '{direction}'")
+        limit = int(parameters.get("limit", "") or _DEFAULT_LIMIT)
+        if limit <= 0:
+            raise ValueError("limit must be a positive value")
+        if limit > self._max_entries_limit:
+            raise ValueError(
+                "max entries limit per query exceeded, limit > max_entries_limit_per_query "
+                f"({limit} > {self._max_entries_limit})"
+            )
+        return limit if direction == "forward" else -limit
+
+
+def _decode(request: Request) -> LogColumns:
+    """Decode a push as its headers say; RefusedError with Loki's texts."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    encoding = request.headers.get("content-encoding", "")
+    if not content_type:
+        raise RefusedError(plain_error(400, "mime: no media type"))
+    if encoding not in {"", "snappy"}:
+        raise RefusedError(plain_error(400, f"Content-Encoding {quote(encoding)} not supported"))
+    try:
+        if content_type == "application/json":
+            return _decode_json(request.body)
+        body = decompress(request.body, MAX_UNCOMPRESSED_BYTES)
+    except DecodeError as error:
+        prefix = "" if content_type == "application/json" else "snappy: corrupt input: "
+        raise RefusedError(plain_error(400, f"{prefix}{error}")) from None
+    try:
+        return decode_push_request(body)
+    except DecodeError as error:
+        raise RefusedError(plain_error(400, str(error))) from None
 
 
 def ready(_request: Request) -> Answer:
@@ -148,7 +155,7 @@ def _query_error(message: str) -> Answer:
     return plain_error(400, message, end="")
 
 
-def _time_ns(parameters: Any, name: str, default: int) -> int:
+def _time_ns(parameters: Mapping[str, str], name: str, default: int) -> int:
     """Parse a time: nanoseconds, seconds (up to 10 digits), decimal seconds or RFC 3339."""
     text = parameters.get(name, "")
     if not text:

@@ -9,7 +9,7 @@ import numpy as np
 
 from looker.target.label_index import LabelIndex
 from looker.target.matchers import label_string, parse_labels
-from looker.target.memory import Arena, Budget
+from looker.target.memory import PUSH_BYTES, Arena, Budget
 from looker.target.runs import Runs, ranges
 from looker.wire import records
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Offsets = NDArray[np.int64]
 
 ENTRY_BYTES = 32  # stream, time, line offset and length
-STREAM_BYTES = 600  # Python objects of one stream, besides its label text
+STREAM_BYTES = 1000  # Python objects of one stream, besides its label text
 _LEAST_TAKEN = 16
 
 
@@ -76,7 +76,7 @@ class LokiStore:
         }
         labels_bytes = sum(STREAM_BYTES + 3 * len(text) for text in fresh)
         n = len(columns.timestamps_ns)
-        self._budget.take(len(columns.buffer) + n * ENTRY_BYTES + labels_bytes)
+        self._budget.take(PUSH_BYTES + len(columns.buffer) + n * ENTRY_BYTES + labels_bytes)
         self._tenants[tenant] = owner
         for text, labels in fresh.items():
             number = owner.by_labels.get(labels)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEGABYTE = 1_000_000
+PUSH_BYTES = 600  # the Python objects that keep one push's columns
 _NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0)  # where the system knows it
 
 

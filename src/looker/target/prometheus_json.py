@@ -51,10 +51,14 @@ def value_texts(bits: NDArray[np.uint64]) -> list[str]:
         return []
     values = bits.view(np.float64)
     joined = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    if "e" in joined or "null" in joined:
-        return [float_text(value) for value in values.tolist()]
     # The shortest text ends in ".0" only where the value is whole.
-    return (joined[1:-1] + ",").replace(".0,", ",")[:-1].split(",")
+    texts = (joined[1:-1] + ",").replace(".0,", ",")[:-1].split(",")
+    if "e" in joined or "null" in joined:
+        return [
+            float_text(value) if "e" in text or text == "null" else text
+            for text, value in zip(texts, values.tolist(), strict=True)
+        ]
+    return texts
 
 
 def time_text(ms: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from looker.errors import DecodeError
 from looker.target.label_index import LabelIndex
+from looker.target.memory import PUSH_BYTES
 from looker.target.runs import Runs, group_starts, ranges
 from looker.wire.layout import mask_labels
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Bits = NDArray[np.uint64]
 
 SAMPLE_BYTES = 24  # series, time, value
-SERIES_BYTES = 600  # Python objects of one series, besides its label text
+SERIES_BYTES = 1000  # Python objects of one series, besides its label text
 OUT_OF_ORDER = "out of order sample"
 DUPLICATE = "duplicate sample for timestamp"
 _NEVER = np.iinfo(np.int64).min
@@ -102,8 +103,8 @@ class SeriesStore:
             numbers[unknown] = [fresh[blobs[i]] for i in unknown.tolist()]
         owner.reserve(len(owner.blobs) + len(added))
         new = _appendable(owner, numbers, columns)
-        size = len(new[0]) * SAMPLE_BYTES + sum(SERIES_BYTES + 4 * len(blob) for blob in fresh)
-        self._budget.take(size)
+        labels_bytes = sum(SERIES_BYTES + 4 * len(blob) for blob in fresh)
+        self._budget.take(PUSH_BYTES + len(new[0]) * SAMPLE_BYTES + labels_bytes)
         self._tenants[tenant] = owner
         owner.numbers.update(fresh)
         owner.blobs += added

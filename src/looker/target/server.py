@@ -14,7 +14,7 @@ import uvloop
 
 from looker.clock import SystemClock
 from looker.errors import TargetError
-from looker.target.answers import Answer, Request, plain_error
+from looker.target.answers import Answer, RefusedError, Request, plain_error
 from looker.target.config import TargetConfig
 from looker.target.http import HttpProtocol
 from looker.target.loki_api import LokiApi
@@ -90,9 +90,11 @@ class Target:
         path, _, query = target.partition("?")
         try:
             answer = self._route(method, path, query, headers, body)
+        except RefusedError as refused:
+            answer = refused.answer
         except MemoryLimitError as error:
             answer = plain_error(507, str(error))
-        except Exception as error:  # noqa: BLE001 - a fault becomes a 500, not a hung client
+        except Exception as error:  # noqa: BLE001 - answered by a 500
             _log.exception("%s %s", method, path)
             answer = plain_error(500, f"looker target: internal error: {error!r}")
         if self._interceptor is not None and not path.endswith(_SPARED):

@@ -234,7 +234,7 @@ def _lines(buffer: Bytes, entries: Fields, at: Offsets) -> tuple[Offsets, Offset
     return begins, length
 
 
-def _fast_series(buffer: Bytes) -> SeriesColumns | None:
+def _fast_series(buffer: Bytes) -> SeriesColumns | None:  # noqa: PLR0911 - a layout each
     """Decode series of (labels..., samples...); None for any other layout."""
     uniform = uniform_series(buffer)
     if uniform is not None:

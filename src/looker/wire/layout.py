@@ -192,7 +192,7 @@ def mask_labels(blob: bytes, at: int = 0, *, names: bool = False) -> tuple[bytea
     return mask, at
 
 
-def _outline(head: bytes) -> tuple[Bytes, int, int, int, int, int] | None:
+def _outline(head: bytes) -> tuple[Bytes, int, int, int, int, int] | None:  # noqa: PLR0911
     """Read the first series: (mask, label offset and length, first sample, k, varint length).
 
     The mask (stride,) has 0xFF where every series must be equal to the first, 0x80 where its
