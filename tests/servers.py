@@ -1,0 +1,516 @@
+"""What tests start: real servers, the command line, a proxy that misbehaves as told.
+
+A pytest plugin as well: ``pytest_plugins = ["servers"]`` brings the fixtures at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from multiprocessing.connection import Connection
+
+    from looker.engine.messages import WorkerPlan
+
+PATIENCE_S: Final = 60.0
+"""How long anything is waited for before a test fails: much longer than it ever takes."""
+
+
+# --- waiting, processes -----------------------------------------------------------------------
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
+    """Return the first true value of ``condition``."""
+    end = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {timeout_s:.0f} s in vain: {what}"
+        time.sleep(0.02)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of a process's children, oldest first."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            stat = _stat(int(entry.name))
+            if stat is not None and stat[1] == pid:
+                found.append((stat[2], int(entry.name)))
+    return [child for _, child in sorted(found)]
+
+
+def spawned(pid: int) -> list[int]:
+    """Return those children that Python's multiprocessing has spawned, oldest first."""
+    found = []
+    for child in children(pid):
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"spawn_main" in command:
+                found.append(child)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists, zombies not counted."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] not in "ZX"
+
+
+def _stat(pid: int) -> tuple[str, int, int] | None:
+    """Return state, parent and start time of a process; None if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[1]), int(fields[19])
+
+
+def kill_quietly(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+# --- Prometheus -------------------------------------------------------------------------------
+
+
+class Prometheus:
+    """Debian's Prometheus on a port of its own, with an empty store at first."""
+
+    def __init__(self, directory: Path, config: str = "") -> None:
+        self._directory = directory
+        self._config = directory / "prometheus.yml"
+        self._config.write_text(config, encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        for _ in range(3):
+            try:
+                self.start()
+            except OSError:  # somebody else has taken the port meanwhile
+                self._port = free_port()
+            else:
+                return self
+        raise AssertionError("prometheus does not start: " + self._log())
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None:
+            self.end(signal.SIGKILL)
+
+    def start(self) -> None:
+        """Start it and wait until it is ready; OSError if it ends at once."""
+        with (self._directory / "prometheus.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={self._config}",
+                    f"--storage.tsdb.path={self._directory / 'store'}",
+                    f"--web.listen-address=127.0.0.1:{self._port}",
+                    "--web.enable-remote-write-receiver",
+                ],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self._is_ready, "prometheus is ready")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it with a signal, and wait."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(number)
+        process.wait(PATIENCE_S)
+
+    def restart(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.end(number)
+        self.start()
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the ``data`` of an answer of its HTTP API."""
+        url = f"{self.url}{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            return json.load(answer)["data"]
+
+    def stored(self, invocation_id: str) -> dict[str, Stored]:
+        """Return all that is stored of a run, by unique name."""
+        result = self.get(
+            "/api/v1/query",
+            query=f'{{looker_uniquename=~"{invocation_id}-.*"}}[1h]',
+            time=f"{time.time():.3f}",
+        )["result"]
+        names = [one["metric"]["looker_uniquename"] for one in result]
+        assert len(set(names)) == len(names), "a name has several series"
+        return {
+            one["metric"]["looker_uniquename"]: Stored(
+                one["metric"],
+                [round(float(pair[0]) * 1000) for pair in one["values"]],
+                [float(pair[1]) for pair in one["values"]],
+            )
+            for one in result
+        }
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise OSError(self._process.returncode, self._log())
+        with contextlib.suppress(OSError):
+            url = f"{self.url}/-/ready"
+            with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+                return bool(answer.status == 200)
+        return False
+
+    def _log(self) -> str:
+        return (self._directory / "prometheus.log").read_text(encoding="utf-8")[-2000:]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A series as Prometheus' query API shows it."""
+
+    labels: dict[str, str]
+    times_ms: list[int]
+    values: list[float]
+
+
+def require_prometheus() -> None:
+    if shutil.which("prometheus") is not None:
+        return
+    if os.environ.get("LOOKER_REQUIRE_REAL_SERVERS") == "1":
+        pytest.fail("prometheus is not on PATH, and LOOKER_REQUIRE_REAL_SERVERS=1")
+    pytest.skip("prometheus is not on PATH")
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of the command line ended; ``report`` is {} where none was written."""
+
+    code: int
+    stdout: str
+    stderr: str
+    report: dict[str, Any]
+    reports: list[Path]
+
+    @property
+    def write(self) -> dict[str, Any]:
+        """The write phase of the only cycle."""
+        (cycle,) = self.report["cycles"]
+        write: dict[str, Any] = cycle["write"]
+        return write
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """The read phase of the only cycle."""
+        (cycle,) = self.report["cycles"]
+        read: dict[str, Any] = cycle["read"]
+        return read
+
+    @property
+    def said(self) -> str:
+        return f"exit {self.code}\n{self.stdout}\n{self.stderr}"
+
+
+class Run:
+    """The command line as a process of its own, in a new directory."""
+
+    def __init__(self, tmp_path: Path, *arguments: str, **environment: str) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="run-", dir=tmp_path))
+        self._files = {
+            name: (self.directory / f".{name}").open("w+b") for name in ("stdout", "stderr")
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "looker", *arguments],
+            cwd=self.directory,
+            env={**os.environ, "COLUMNS": "200", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=self._files["stdout"],
+            stderr=self._files["stderr"],
+            start_new_session=True,
+        )
+        self.began_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.poll() is None:
+            pids = [*children(self.pid), self.pid]
+            for pid in pids:
+                kill_quietly(pid)
+            self._process.wait(PATIENCE_S)
+        for file in self._files.values():
+            file.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def text(self, name: str) -> str:
+        return (self.directory / f".{name}").read_text(encoding="utf-8")
+
+    def wait_for(self, words: str) -> None:
+        """Wait until the log has said something."""
+
+        def has_said() -> bool:
+            assert self._process.poll() is None or words in self.text("stderr"), self.text("stderr")
+            return words in self.text("stderr")
+
+        wait_until(has_said, words)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def result(self, timeout_s: float = PATIENCE_S) -> Result:
+        """Wait for the end, and return how it was."""
+        code = self._process.wait(timeout_s)
+        reports = sorted(self.directory.glob("*.json"))
+        report = json.loads(reports[0].read_text(encoding="utf-8")) if reports else {}
+        return Result(code, self.text("stdout"), self.text("stderr"), report, reports)
+
+
+def looker(tmp_path: Path, *arguments: str, **environment: str) -> Result:
+    """Run the command line to its end."""
+    with Run(tmp_path, *arguments, **environment) as run:
+        return run.result(120.0)
+
+
+@contextlib.contextmanager
+def embedded_target(tmp_path: Path, *arguments: str) -> Iterator[str]:
+    """Run ``looker target`` on a free port; yields its URL."""
+    with Run(tmp_path, "target", "--port", "0", *arguments) as run:
+        run.wait_for("listens at http")
+        yield run.text("stderr").split("listens at ")[1].split()[0]
+        run.send(signal.SIGTERM)
+        assert run.result().code == 0
+
+
+# --- workers that are patched before they begin ------------------------------------------------
+
+
+def impatient_worker(
+    plan: WorkerPlan, commands: Connection[Any, Any], results: Connection[Any, Any]
+) -> None:
+    """Be a worker whose requests, and retries of reading, have less time than the product's."""
+    from looker.backend import client  # noqa: PLC0415 - only in the worker's process
+    from looker.engine.pool import enter_worker  # noqa: PLC0415
+    from looker.model.retry import RetryPolicy  # noqa: PLC0415
+
+    client.REQUEST_TIMEOUT_S = 1.0  # type: ignore[misc]
+    client.READ_RETRY = RetryPolicy(1.0, 0.1, 0.2, 0.5)  # type: ignore[misc]
+    enter_worker(plan, commands, results)
+
+
+# --- a proxy that misbehaves ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, of the backend or made up."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+RESET: Final = Answer(status=-1)
+"""No answer: the connection is reset."""
+STALL: Final = Answer(status=-2)
+"""No answer: the connection stays as it is, until the client gives up."""
+
+Forward = "Callable[[], Awaitable[Answer]]"
+Script = "Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]]"
+
+_PUSHES: Final = ("/write", "/push")
+_READS: Final = ("/api/v1/read", "/api/v1/query", "/query_range")
+_DROPPED: Final = {"host", "content-length", "accept-encoding", "transfer-encoding", "connection"}
+_NO_PROXY: Final = urllib.request.ProxyHandler({})
+
+
+async def honest(_number: int, forward: Callable[[], Awaitable[Answer]]) -> Answer:
+    return await forward()
+
+
+class Proxy:
+    """Forwards to a backend, in a thread; the scripts say what it does with pushes and reads.
+
+    A script is called with the number of the push (or read), from 0, and a function that forwards
+    it and returns the backend's answer; it returns the answer that the client gets.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        *,
+        push: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = honest,
+        read: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = honest,
+    ) -> None:
+        self._backend = backend
+        self._push, self._read = push, read
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
+        self._started = threading.Event()
+        self._stopping: asyncio.Event
+        self.n_pushes = 0
+        self.n_reads = 0
+        self.url = ""
+        self.faults: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(PATIENCE_S)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        if self.faults:
+            raise self.faults[0]
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._loop.close()
+
+    async def _main(self) -> None:
+        self._stopping = asyncio.Event()
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            self._session = session
+            self._started.set()
+            await self._stopping.wait()
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+
+        async def forward() -> Answer:
+            headers = {
+                name: value
+                for name, value in request.headers.items()
+                if name.lower() not in _DROPPED
+            }
+            url = self._backend + request.raw_path
+            async with self._session.request(
+                request.method, aiohttp.client.URL(url, encoded=True), data=body, headers=headers
+            ) as answer:
+                kept = {
+                    name: value
+                    for name, value in answer.headers.items()
+                    if name.lower() not in _DROPPED
+                }
+                return Answer(answer.status, await answer.read(), kept)
+
+        try:
+            if request.path.endswith(_PUSHES):
+                number, self.n_pushes = self.n_pushes, self.n_pushes + 1
+                answer = await self._push(number, forward)
+            elif request.path.endswith(_READS) and b"none" not in body:
+                number, self.n_reads = self.n_reads, self.n_reads + 1
+                answer = await self._read(number, forward)
+            else:
+                answer = await forward()
+        except aiohttp.ClientError:
+            answer = RESET
+        except Exception as error:
+            self.faults.append(error)
+            raise
+        assert request.transport is not None
+        if answer is RESET:
+            sock = request.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            request.transport.abort()
+        elif answer is STALL:
+            # ends with the client's connection, or with the proxy
+            await self._stopping.wait()
+        return web.Response(
+            status=max(200, answer.status), body=answer.body, headers=answer.headers
+        )
+
+
+@contextlib.contextmanager
+def raw_server(reply: bytes | None) -> Iterator[str]:
+    """Serve connections with fixed bytes and close them; None: close without a word."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                with sock, contextlib.suppress(OSError):
+                    sock.settimeout(PATIENCE_S)
+                    sock.recv(65536)
+                    if reply is not None:
+                        sock.sendall(reply)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(PATIENCE_S)
+
+
+# --- fixtures ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """One Prometheus for all tests that leave it running."""
+    require_prometheus()
+    with Prometheus(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus of the test's own, which it may end."""
+    require_prometheus()
+    with Prometheus(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
