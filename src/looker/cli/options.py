@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import string
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from looker.errors import UsageError
 from looker.model.config import (
     DEFAULT_MIN_LAG_S,
+    MAX_LOG_AGE_S,
     NS_PER_MS,
+    NS_PER_S,
     Compressability,
     Mode,
     ReadApi,
@@ -81,6 +85,20 @@ class Options:
     retry_jitter: float
     report: Path | None
     log_level: str
+    stop_after_n_seconds_jitter: float = 0.0
+    start_time: str | None = None
+    include_time: bool = True
+    labels: tuple[str, ...] = ()
+    ignore_labels: tuple[str, ...] = ()
+    allow_rejected: bool = False
+    stop_on_mismatch: bool = False
+    force: bool = False
+    bearer_token_file: Path | None = None
+    ca_file: Path | None = None
+    insecure_skip_verify: bool = False
+    push_path: str | None = None
+    query_path: str | None = None
+    http_server_port: int | None = None
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -137,6 +155,20 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         ),
         report=given.report or Path(f"{invocation_id}.report.json"),
         log_level=given.log_level,
+        stop_after_n_seconds_jitter=given.stop_after_n_seconds_jitter,
+        start_time_ns=_start_time_ns(given),
+        include_time=given.include_time,
+        labels=tuple(_label(word) for word in given.labels),
+        ignore_labels=given.ignore_labels,
+        allow_rejected=given.allow_rejected,
+        stop_on_mismatch=given.stop_on_mismatch,
+        force=given.force,
+        bearer_token_file=given.bearer_token_file,
+        ca_file=given.ca_file,
+        insecure_skip_verify=given.insecure_skip_verify,
+        push_path=given.push_path,
+        query_path=given.query_path,
+        http_server_port=given.http_server_port,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),
@@ -147,6 +179,40 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
     check(config)
     _check_report(config.report)
     return config
+
+
+def _label(word: str) -> tuple[str, str]:
+    name, _, value = word.partition("=")
+    return name, value
+
+
+def _start_time_ns(given: Options) -> int | None:
+    if given.start_time is None:
+        return None
+    for option, value in (
+        ("--min-lag-seconds", given.min_lag_s),
+        ("--max-lag-seconds", given.max_lag_s),
+    ):
+        if value is not None:
+            raise UsageError(option, "has no meaning with --log-start-time")
+    try:
+        start = datetime.fromisoformat(given.start_time)
+    except ValueError as error:
+        raise UsageError(
+            "--log-start-time",
+            f"must be a time like 2026-01-31T12:00:00Z (RFC 3339), not {given.start_time!r}",
+        ) from error
+    if start.tzinfo is None:
+        raise UsageError("--log-start-time", "must say its offset from UTC, or Z")
+    start_ns = int(start.timestamp()) * NS_PER_S + start.microsecond * 1000
+    age_s = time.time() - start_ns / NS_PER_S
+    if given.mode is Mode.LOGS and age_s > MAX_LOG_AGE_S and not given.skip_read | given.force:
+        raise UsageError(
+            "--log-start-time",
+            "Loki does not return unflushed entries older than some 2.6 h: must be at most 2 h ago"
+            " (or: --skip-read, --force)",
+        )
+    return start_ns
 
 
 def _step_ns(given: Options) -> int:

@@ -250,4 +250,5 @@ def coupling_of(config: RunConfig) -> Coupling:
         min_lag_ns=int(config.min_lag_s * NS_PER_S),
         max_lag_ns=int(config.max_lag_s * NS_PER_S),
         tick_ns=1 if config.mode is Mode.LOGS else NS_PER_MS,
+        fixed_start_ns=config.start_time_ns,
     )

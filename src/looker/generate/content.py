@@ -33,6 +33,7 @@ class Content:
     compressability: Compressability
     n_samples: int
     step_ns: int
+    include_time: bool = True
 
     @classmethod
     def of(cls, config: RunConfig, generation: int) -> Content:
@@ -46,11 +47,13 @@ class Content:
                 n_streams=config.n_streams,
                 group_size=config.group_size,
                 metrics=config.mode is Mode.METRICS,
+                extra=config.labels,
             ),
             n_chars=config.n_chars_per_line,
             compressability=config.compressability,
             n_samples=config.n_samples_per_fragment,
             step_ns=config.step_ns,
+            include_time=config.include_time,
         )
 
     def keys(self, streams: NDArray[np.uint32]) -> NDArray[np.uint64]:

@@ -43,7 +43,9 @@ class LogEncoder:
 
     def __init__(self, content: Content) -> None:
         self._content = content
-        self._lines = LineContent(content.n_chars, content.compressability)
+        self._lines = LineContent(
+            content.n_chars, content.compressability, include_time=content.include_time
+        )
         self._labels = stream_labels(content.scheme)
         self._layouts = [entry_layout(width, content.n_chars) for width in range(_MIXED)]
         self._widths = np.array([layout.width for layout in self._layouts], np.int64)

@@ -34,7 +34,8 @@ _START_GENERATION: Final = 2**40
 class Coupling:
     """How streams follow wall time; all in nanoseconds.
 
-    ``tick_ns`` is the resolution of timestamps: 1 for logs, 1,000,000 for metrics.
+    ``tick_ns`` is the resolution of timestamps: 1 for logs, 1,000,000 for metrics. With
+    ``fixed_start_ns`` all streams start there, and nothing is coupled to wall time.
     """
 
     n_samples: int
@@ -42,6 +43,7 @@ class Coupling:
     min_lag_ns: int
     max_lag_ns: int
     tick_ns: int
+    fixed_start_ns: int | None = None
 
     @property
     def width_ns(self) -> int:
@@ -50,6 +52,8 @@ class Coupling:
 
     def starts(self, now_ns: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return a start for each stream, int64 (m,): a pure function of its key and ``now``."""
+        if self.fixed_start_ns is not None:
+            return self._floor(np.full(keys.shape, self.fixed_start_ns, np.int64))
         # newest of the first fragment: start + width, at most now - min_lag
         latest = now_ns - self.min_lag_ns - self.width_ns
         # newest before the first fragment: start - step, at least now - max_lag
@@ -61,11 +65,15 @@ class Coupling:
 
     def ready_at(self, next_ns: NDArray[np.int64], now_ns: int) -> NDArray[np.int64]:
         """Return when each stream's next fragment may be written, ns."""
+        if self.fixed_start_ns is not None:
+            return np.full(next_ns.shape, now_ns)
         starts = self.leapt(next_ns, now_ns)
         return starts + (self.width_ns + self.min_lag_ns)
 
     def leapt(self, next_ns: NDArray[np.int64], now_ns: int) -> NDArray[np.int64]:
         """Return each stream's next start, moved forward where its newest sample is too old."""
+        if self.fixed_start_ns is not None:
+            return next_ns
         too_old = next_ns - self.step_ns < now_ns - self.max_lag_ns
         target = now_ns - self.min_lag_ns - self.width_ns
         target -= target % self.tick_ns

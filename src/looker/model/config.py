@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from looker.errors import UsageError
-from looker.model.labels import group_size_for
+from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
 from looker.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ MAX_LINE_CHARS: Final = 1_000_000
 MAX_FRAGMENT_BYTES: Final = 512 * 1024 * 1024
 MAX_STREAMS: Final = 100_000_000
 MAX_WIDTH_S: Final = 366 * 86_400
+MIN_START_TIME_NS: Final = 315_532_800 * NS_PER_S
+MAX_START_TIME_NS: Final = 4_102_444_800 * NS_PER_S
+MAX_LOG_AGE_S: Final = 7_200
+"""Loki (one process, as it comes) does not return unflushed entries older than some 2.6 h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class RunConfig:
     ``url`` None means the embedded target. ``max_lag_s`` None means the larger of 120 s and five
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
+    ``start_time_ns`` switches the coupling to wall time off.
     """
 
     mode: Mode
@@ -87,6 +92,20 @@ class RunConfig:
     retry: RetryPolicy
     report: Path | None
     log_level: str
+    include_time: bool = True
+    start_time_ns: int | None = None
+    stop_after_n_seconds_jitter: float = 0.0
+    labels: tuple[tuple[str, str], ...] = ()
+    ignore_labels: tuple[str, ...] = ()
+    allow_rejected: bool = False
+    stop_on_mismatch: bool = False
+    force: bool = False
+    bearer_token_file: Path | None = None
+    ca_file: Path | None = None
+    insecure_skip_verify: bool = False
+    push_path: str | None = None
+    query_path: str | None = None
+    http_server_port: int | None = None
 
     @property
     def width_ns(self) -> int:
@@ -165,7 +184,7 @@ _INTEGERS: Final = {
     "n_streams": ("--n-concurrent-streams", 1, MAX_STREAMS),
     "n_samples_per_fragment": ("--n-entries-per-stream-fragment", 1, 10_000_000),
     "n_fragments_per_message": ("--n-fragments-per-push-message", 1, 1_000_000),
-    "n_chars_per_line": ("--n-chars-per-msg", TIME_PREFIX_CHARS, MAX_LINE_CHARS),
+    "n_chars_per_line": ("--n-chars-per-msg", 1, MAX_LINE_CHARS),
     "stop_after_n_fragments": ("--stop-write-after-n-fragments-per-stream", 1, 2**32 - 1),
     "n_cycles": ("--n-cycles", 0, 2**32 - 1),
     "change_streams_every_n_cycles": ("--change-streams-every-n-cycles", 0, 2**32 - 1),
@@ -174,6 +193,7 @@ _INTEGERS: Final = {
     "max_concurrent_reads": ("--max-concurrent-reads", 1, 10_000),
     "n_workers": ("--n-workers", 1, 1024),
     "seed": ("--seed", 0, 2**64 - 1),
+    "http_server_port": ("--http-server-port", 1, 65_535),
 }
 
 
@@ -185,6 +205,16 @@ def _check_numbers(config: RunConfig) -> None:
         option, low, high = _INTEGERS[field.name]
         if not low <= value <= high:
             raise UsageError(option, f"must be from {low} to {high}, not {value}")
+    if (
+        config.mode is Mode.LOGS
+        and config.include_time
+        and config.n_chars_per_line < TIME_PREFIX_CHARS
+    ):
+        raise UsageError(
+            "--n-chars-per-msg",
+            f"must be at least {TIME_PREFIX_CHARS}, as a line begins with its time, not"
+            f" {config.n_chars_per_line} (or: --no-include-time-in-msg)",
+        )
     if config.payload_bytes_per_fragment * config.n_fragments_per_message > MAX_FRAGMENT_BYTES:
         raise UsageError(
             "--n-entries-per-stream-fragment",
@@ -210,6 +240,38 @@ def _check_text(config: RunConfig) -> None:
         )
 
 
+    for option, path in (("--push-path", config.push_path), ("--query-path", config.query_path)):
+        if path is not None and not re.fullmatch(r"/[^\s?#]*", path):
+            raise UsageError(option, f"must begin with '/', without '?' and '#', not {path!r}")
+    _check_labels(config)
+    if config.insecure_skip_verify and config.ca_file is not None:
+        raise UsageError("--insecure-skip-verify", "contradicts --ca-file")
+    for option, file in (
+        ("--bearer-token-file", config.bearer_token_file),
+        ("--ca-file", config.ca_file),
+    ):
+        if file is not None and not file.is_file():
+            raise UsageError(option, f"there is no file {file}")
+
+
+def _check_labels(config: RunConfig) -> None:
+    names = [name for name, _ in config.labels]
+    for name, value in config.labels:
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+            raise UsageError("--label", f"{name!r} is no label name ([a-zA-Z_][a-zA-Z0-9_]*)")
+        if name in (UNIQUENAME, GROUP) or name.startswith("__"):
+            raise UsageError("--label", f"the name {name} is reserved")
+        if names.count(name) > 1:
+            raise UsageError("--label", f"{name} is given twice")
+        if not 1 <= len(value.encode("utf-8", "surrogateescape")) <= 1024:
+            raise UsageError("--label", f"the value of {name} must have 1 to 1024 bytes")
+        if not value.isprintable():
+            raise UsageError("--label", f"the value of {name} must be printable")
+    for name in config.ignore_labels:
+        if name in (UNIQUENAME, GROUP, METRIC_NAME) or name in names:
+            raise UsageError("--ignore-label", f"{name} is a label that Looker writes and checks")
+
+
 def _check_times(config: RunConfig) -> None:
     step_option = (
         "--log-time-increment-ns" if config.mode is Mode.LOGS else "--metrics-time-increment-ms"
@@ -219,6 +281,16 @@ def _check_times(config: RunConfig) -> None:
     width_s = config.width_ns / NS_PER_S
     if width_s > MAX_WIDTH_S:
         raise UsageError(step_option, f"a fragment would be {width_s:.0f} s wide, more than a year")
+    jitter = config.stop_after_n_seconds_jitter
+    if jitter and not 0 <= jitter <= (config.stop_after_n_seconds or 0):
+        raise UsageError(
+            "--stop-write-after-n-seconds-jitter",
+            f"must be from 0 to --stop-write-after-n-seconds, not {jitter:g}",
+        )
+    if config.start_time_ns is not None and not (
+        MIN_START_TIME_NS <= config.start_time_ns < MAX_START_TIME_NS
+    ):
+        raise UsageError("--log-start-time", "must be a time from 1980 to 2100")
     if not config.min_lag_s >= 0:
         raise UsageError("--min-lag-seconds", f"must not be negative, not {config.min_lag_s:g}")
     needed_s = config.min_lag_s + 3 * width_s

@@ -32,7 +32,8 @@ def group_size_for(n_streams: int, n_workers: int) -> int:
 class LabelScheme:
     """How the labels of a generation's streams are made from their numbers.
 
-    ``born_in_cycle`` is the cycle in which the generation's streams were made.
+    ``born_in_cycle`` is the cycle in which the generation's streams were made; ``extra`` are
+    further labels, the same for all streams.
     """
 
     invocation_id: str
@@ -40,6 +41,7 @@ class LabelScheme:
     n_streams: int
     group_size: int
     metrics: bool
+    extra: tuple[tuple[str, str], ...] = ()
 
     @property
     def stream_digits(self) -> int:
@@ -83,8 +85,31 @@ class LabelScheme:
         labels = {
             GROUP: self.group(stream // self.group_size),
             UNIQUENAME: self.uniquename(stream),
+            **dict(self.extra),
         }
-        return {METRIC_NAME: self.metric_name(stream), **labels} if self.metrics else labels
+        if self.metrics:
+            labels[METRIC_NAME] = self.metric_name(stream)
+        return dict(sorted(labels.items()))
+
+    def templates(self) -> list[tuple[str, list[bytes | tuple[int, int]]]]:
+        """Return names and values of the labels, sorted by name, for all streams at once.
+
+        A value is made of parts: bytes, or (digits, divisor) for a zero-padded
+        ``stream // divisor``.
+        """
+        prefix = self.prefix.encode()
+        templates: dict[str, list[bytes | tuple[int, int]]] = {
+            GROUP: [prefix + b"g", (self.group_digits, self.group_size)],
+            UNIQUENAME: [prefix, (self.stream_digits, 1)],
+        }
+        for name, value in self.extra:
+            templates[name] = [value.encode()]
+        if self.metrics:
+            templates[METRIC_NAME] = [
+                b"looker_metric_",
+                (self.name_digits, SERIES_PER_METRIC_NAME),
+            ]
+        return sorted(templates.items())
 
     def stream_of(self, uniquename: str) -> int | None:
         """Return the number in a unique name of this generation, else None."""

@@ -103,7 +103,10 @@ class Expectation:
 
     @cached_property
     def _lines(self) -> LineContent:
-        return LineContent(self.content.n_chars, self.content.compressability)
+        content = self.content
+        return LineContent(
+            content.n_chars, content.compressability, include_time=content.include_time
+        )
 
     def bits(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint64]:
         """Return the bit patterns of the values of some samples, uint64 (k,)."""

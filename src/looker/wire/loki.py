@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.model.labels import GROUP, UNIQUENAME, LabelScheme
 from looker.wire.columns import (
     NumberedText,
     store_words,
@@ -24,6 +23,8 @@ from looker.wire.columns import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from looker.model.labels import LabelScheme
 
 NS_PER_S: Final = 1_000_000_000
 _SECONDS_BYTES: Final = 5
@@ -90,15 +91,17 @@ def nanos_lengths(nanos: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def stream_labels(scheme: LabelScheme) -> NumberedText:
     """Return the label strings of a generation: ``{name="value", name="value"}``."""
-    return NumberedText(
-        (
-            f'{{{GROUP}="{scheme.prefix}g'.encode(),
-            (scheme.group_digits, scheme.group_size),
-            f'", {UNIQUENAME}="{scheme.prefix}'.encode(),
-            (scheme.stream_digits, 1),
-            b'"}',
-        )
-    )
+    parts: list[bytes | tuple[int, int]] = []
+    for name, value in scheme.templates():
+        parts += [b"{" if not parts else b", ", name.encode(), b'="']
+        parts += [
+            part.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+            if isinstance(part, bytes)
+            else part
+            for part in value
+        ]
+        parts.append(b'"')
+    return NumberedText([*parts, b"}"])
 
 
 def stream_head_width(labels_width: int, entries_bytes: int) -> int:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from looker.model.labels import GROUP, METRIC_NAME, SERIES_PER_METRIC_NAME, UNIQUENAME, LabelScheme
 from looker.wire.columns import NumberedText, store_words, varint, varint_words
 from looker.wire.proto import prometheus_pb2
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from looker.model.labels import LabelScheme
 
 _TIMESTAMP_BYTES: Final = 6
 MIN_TIMESTAMP_MS: Final = 1 << 35
@@ -42,10 +43,8 @@ def _label(name: str, value: Sequence[bytes | tuple[int, int]]) -> list[bytes | 
 def series_labels(scheme: LabelScheme) -> NumberedText:
     """Return the label fields of a generation's series, sorted by name."""
     parts: list[bytes | tuple[int, int]] = []
-    parts += _label(METRIC_NAME, (b"looker_metric_", (scheme.name_digits, SERIES_PER_METRIC_NAME)))
-    prefix = scheme.prefix.encode()
-    parts += _label(GROUP, (prefix + b"g", (scheme.group_digits, scheme.group_size)))
-    parts += _label(UNIQUENAME, (prefix, (scheme.stream_digits, 1)))
+    for name, value in scheme.templates():
+        parts += _label(name, value)
     return NumberedText(parts)
 
 
