@@ -2,6 +2,35 @@
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from looker.library.stream import (
+        Connection,
+        Fragment,
+        LogStream,
+        MetricSeries,
+        Pushed,
+        Validation,
+    )
+
+__all__ = [
+    "Connection",
+    "Fragment",
+    "LogStream",
+    "MetricSeries",
+    "Pushed",
+    "Validation",
+    "__version__",
+]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the library when it is first asked for: the command line does not need it."""
+    if name in __all__:
+        from looker.library import stream  # noqa: PLC0415
+
+        return getattr(stream, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
@@ -36,6 +36,8 @@ class Request:
 class Target:
     """What is known of a target: URL without a trailing slash, product, paths, version.
 
+    ``limits`` are what it tells of them, as text; ``external_labels`` those that Prometheus adds
+    to each series in remote read.
     ``read_api`` is decided (not ``AUTO``) for metrics. ``embedded`` tells that it is Looker's own.
     """
 
@@ -48,11 +50,26 @@ class Target:
     version: str | None
     revision: str | None
     tenant: str | None
+    authorization: str | None = field(default=None, repr=False)
     embedded: bool = False
+    clock_skew_s: float | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
+    external_labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def max_entries(self) -> int | None:
+        """How many log entries an answer may hold, if the target tells; 0 is any number."""
+        told = self.limits.get("max_entries_limit_per_query", "")
+        return int(told) if told.isdigit() else None
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
-        return {} if self.tenant is None else {"X-Scope-OrgID": self.tenant}
+        headers = {}
+        if self.tenant is not None:
+            headers["X-Scope-OrgID"] = self.tenant
+        if self.authorization is not None:
+            headers["Authorization"] = self.authorization
+        return headers
 
 
 class Api(Protocol):
@@ -63,9 +80,9 @@ class Api(Protocol):
         ...
 
     def classify(
-        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool
+        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool, n_samples: int
     ) -> Classified:
-        """Return what the answer to a push means."""
+        """Return what the answer to a push of ``n_samples`` means."""
         ...
 
     def query(self, query: RangeQuery) -> Request:
@@ -90,23 +107,22 @@ class _Pushes:
         return Request("POST", self._push_url, self._push_headers, body)
 
     def classify(
-        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool
+        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool, n_samples: int
     ) -> Classified:
-        """Return what the answer to a push means."""
+        """Return what the answer to a push of ``n_samples`` means."""
         return classify(
             self._target.product,
             answer.status,
             answer.body,
             retry_after_s=retry_after_s,
             ambiguous=ambiguous,
+            n_samples=n_samples,
+            limits=self._target.limits,
         )
 
 
 class LokiApi(_Pushes):
     """Loki's push and ``query_range``."""
-
-    MAX_ENTRIES: Final = 5000
-    """``max_entries_limit_per_query``, as it comes."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target, {"Content-Type": "application/x-protobuf"})
@@ -118,12 +134,11 @@ class LokiApi(_Pushes):
 
     def query(self, query: RangeQuery) -> Request:
         """Return the request for the entries of a range, forward."""
-        # one more than expected shows whether there is more
         parameters = {
             "query": query.selector,
             "start": query.start_ns,
             "end": query.end_ns,
-            "limit": min(self.MAX_ENTRIES, query.n_expected + 1),
+            "limit": query.limit,
             "direction": "forward",
         }
         headers = dict(self._query_headers)

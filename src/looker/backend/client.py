@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -27,18 +27,25 @@ READ_RETRY: Final = RetryPolicy(deadline_s=60.0, min_delay_s=0.5, max_delay_s=5.
 _UNANSWERED_READS: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
+class AnswerSizeError(TargetError):
+    """An answer is too large, or seems so: a smaller question may be answered."""
+
+
 @dataclass(slots=True)
 class PushResult:
     """How a push ended, over all its attempts; times in nanoseconds.
 
     ``unresolved`` tells that no answer says what became of it; ``refusal`` is the target's reason
-    where it refused for good, so that going on is pointless.
+    where it refused for good, so that going on is pointless; ``too_large`` that a smaller message
+    may do, and ``fitting`` which share of this one would.
     """
 
     state: FragmentState = FragmentState.UNSENT
     n_attempts: int = 0
     unresolved: bool = False
     refusal: str | None = None
+    too_large: bool = False
+    fitting: float | None = None
     last_reason: str = ""
     responses: Counter[str] = field(default_factory=Counter)
     service_ns: list[int] = field(default_factory=list)
@@ -64,15 +71,24 @@ class Client:
         self._clock = clock
         self._stop = stop
 
-    async def push(self, body: memoryview) -> PushResult:
-        """Push a compressed body until its outcome is known or the retry deadline is over."""
+    async def push(self, body: memoryview, n_samples: int) -> PushResult:
+        """Push a compressed body of ``n_samples`` until its outcome is known.
+
+        Or until the retry deadline is over, or the run is stopped.
+        """
         result = PushResult()
         begun = self._clock.monotonic_ns()
         request = self._api.push(body)
-        ambiguous = False
+        ambiguous = suspect = False
         try:
             while True:
-                classified = await self._attempt(request, result, ambiguous=ambiguous)
+                classified = await self._attempt(
+                    request, result, n_samples=n_samples, ambiguous=ambiguous
+                )
+                if classified.suspect and suspect and not ambiguous:
+                    # after a pause as long as any bucket takes to fill
+                    classified = replace(classified, outcome=Outcome.TOO_LARGE)
+                suspect = classified.suspect
                 if self._is_final(classified, result, ambiguous=ambiguous):
                     break
                 ambiguous = ambiguous or classified.outcome is Outcome.TRANSIENT
@@ -96,10 +112,12 @@ class Client:
         result.total_ns = self._clock.monotonic_ns() - begun
         return result
 
-    async def fetch(self, query: RangeQuery, service_ns: list[int]) -> bytes:
+    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
         """Return the body of the answer to a query; TargetError if there is none in time.
 
-        Appends the service time of each attempt to ``service_ns``.
+        Appends the service time of each attempt to ``service_ns``. Where a smaller question could
+        be asked (``divisible``), an answer that seems to be too large for the target is not asked
+        for again: AnswerSizeError.
         """
         request = self._api.query(query)
         begun = self._clock.monotonic_ns()
@@ -112,10 +130,15 @@ class Client:
                     return self._api.body(answer)
                 reason = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}".strip()
                 retry_after_s = self._retry_after_s(answer)
+                too_large = answer.status == 500
             except AnswerTooLargeError as error:
-                raise TargetError(f"the answer to a query is too large: {error}") from error
+                raise AnswerSizeError(f"the answer to a query is too large: {error}") from error
             except httpx.TransportError as error:
                 reason, retry_after_s = _describe(error), None
+                # Loki hangs or resets where an answer exceeds its gRPC limit
+                too_large = possibly_stored(error)
+            if too_large and divisible:
+                raise AnswerSizeError(f"a query got no answer: {reason}")
             delay_s = READ_RETRY.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311 - as above
             attempt += 1
             elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
@@ -124,7 +147,7 @@ class Client:
             await self._sleep(delay_s)
 
     async def _attempt(
-        self, request: Request, result: PushResult, *, ambiguous: bool
+        self, request: Request, result: PushResult, *, n_samples: int, ambiguous: bool
     ) -> Classified:
         result.n_attempts += 1
         result.wire_bytes += len(request.body or b"")
@@ -138,7 +161,10 @@ class Client:
         result.responses[str(answer.status)] += 1
         result.service_ns.append(answer.service_ns)
         classified = self._api.classify(
-            answer, retry_after_s=self._retry_after_s(answer), ambiguous=ambiguous
+            answer,
+            retry_after_s=self._retry_after_s(answer),
+            ambiguous=ambiguous,
+            n_samples=n_samples,
         )
         result.last_reason = classified.reason
         return classified
@@ -149,6 +175,11 @@ class Client:
                 result.state = FragmentState.ACKNOWLEDGED
             case Outcome.REPEATED:
                 result.state = FragmentState.INDETERMINATE
+            case Outcome.TOO_LARGE:
+                result.state = FragmentState.REJECTED
+                result.too_large = True
+                result.fitting = classified.fitting
+                result.refusal = classified.reason
             case Outcome.REFUSED:
                 result.state = FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
                 result.unresolved = ambiguous

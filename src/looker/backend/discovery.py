@@ -1,14 +1,24 @@
-"""Finding out what a target is, before anything is sent to it."""
+"""Finding out what a target is, and whether it can serve a run, before anything is written.
+
+All of it takes a handful of small requests. What stands in the way is said in one line.
+"""
 
 from __future__ import annotations
 
+import base64
+import re
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 
 from looker.backend.api import Target
 from looker.backend.outcomes import Product
-from looker.errors import TargetError
+from looker.backend.tls import ssl_context
+from looker.errors import TargetError, UsageError
 from looker.model.config import Mode, ReadApi
 from looker.wire.prometheus import read_request
 from looker.wire.snappy import compress
@@ -17,111 +27,319 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
 
 _TIMEOUT_S: Final = 5.0
+_DATE_RESOLUTION_S: Final = 1.0
+_LIMITS: Final = {
+    Product.LOKI: (
+        "ingestion_rate_mb",
+        "ingestion_burst_size_mb",
+        "per_stream_rate_limit",
+        "per_stream_rate_limit_burst",
+        "max_line_size",
+        "max_label_names_per_series",
+        "max_global_streams_per_user",
+        "max_entries_limit_per_query",
+        "max_query_length",
+        "grpc_server_max_recv_msg_size",
+        "grpc_server_max_send_msg_size",
+    ),
+    Product.CORTEX: (
+        "ingestion_rate",
+        "ingestion_burst_size",
+        "max_series_per_user",
+        "max_series_per_metric",
+        "max_label_names_per_series",
+        "out_of_order_time_window",
+    ),
+    Product.PROMETHEUS: (
+        "storage.remote.read-sample-limit",
+        "query.max-samples",
+        "web.enable-remote-write-receiver",
+    ),
+}
+_LIMITS[Product.MIMIR] = _LIMITS[Product.CORTEX]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A product at its paths."""
+
+    product: Product
+    push_path: str
+    query_path: str
+    read_path: str | None
+    build: dict[str, Any]
 
 
 def discover(config: RunConfig, url: str, *, embedded: bool = False) -> Target:
     """Return what is at ``url``; TargetError, in one line, where it cannot serve the run."""
-    base = url.rstrip("/")
-    headers = {} if config.tenant is None else {"X-Scope-OrgID": config.tenant}
-    with httpx.Client(
-        headers=headers, timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False
-    ) as client:
+    base, authorization = credentials(config, url)
+    probe = _Probe(config, base, authorization)
+    try:
+        with probe.client:
+            return _discover(config, probe, base, authorization, embedded=embedded)
+    except (httpx.TransportError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        raise TargetError(f"cannot reach {base}: {reason}") from error
+
+
+def credentials(config: RunConfig, url: str) -> tuple[str, str | None]:
+    """Return the URL without user and password, and the value of the Authorization header."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+    if config.bearer_token_file is not None:
+        if user:
+            raise UsageError("--bearer-token-file", "contradicts the user name in the URL")
         try:
-            if config.mode is Mode.LOGS:
-                return _loki(client, base, config, embedded=embedded)
-            return _metrics(client, base, config, embedded=embedded)
-        except (httpx.TransportError, httpx.InvalidURL, ValueError) as error:
-            reason = str(error) or type(error).__name__
-            raise TargetError(f"cannot reach {base}: {reason}") from error
+            token = config.bearer_token_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            file = config.bearer_token_file
+            raise UsageError("--bearer-token-file", f"cannot read a token from {file}") from error
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            raise UsageError("--bearer-token-file", "holds no token, or more than one word")
+        return base, f"Bearer {token}"
+    if user:
+        encoded = base64.b64encode(unquote(user).encode()).decode()
+        return base, f"Basic {encoded}"
+    return base, None
 
 
-def _loki(client: httpx.Client, base: str, config: RunConfig, *, embedded: bool) -> Target:
-    answer = client.get(f"{base}/loki/api/v1/status/buildinfo")
-    _check_access(answer, base)
+class _Probe:
+    """Asks a target; refusals of access are errors at once."""
+
+    def __init__(self, config: RunConfig, base: str, authorization: str | None) -> None:
+        headers = {} if config.tenant is None else {"X-Scope-OrgID": config.tenant}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        verify: Any = False
+        if base.startswith("https:"):
+            verify = ssl_context(config.ca_file, insecure_skip_verify=config.insecure_skip_verify)
+        self.client = httpx.Client(
+            headers=headers,
+            timeout=_TIMEOUT_S,
+            follow_redirects=False,
+            trust_env=False,
+            verify=verify,
+        )
+        self.base = base
+        self.skew_s: float | None = None
+
+    def get(self, path: str, **parameters: str) -> httpx.Response:
+        """Ask; TargetError where access is refused or the way leads elsewhere."""
+        return self._checked(lambda: self.client.get(self.base + path, params=parameters))
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        """Ask with a body."""
+        return self._checked(
+            lambda: self.client.post(self.base + path, content=body, headers=headers)
+        )
+
+    def _checked(self, ask: Any) -> httpx.Response:
+        asked_s = time.time()
+        answer: httpx.Response = ask()
+        self._note_skew(answer, (asked_s + time.time()) / 2)
+        text = " ".join(answer.text[:200].split())
+        if answer.status_code == 401 and "no org id" in text:
+            raise TargetError(f"{self.base} wants a tenant: give --tenant ID (X-Scope-OrgID)")
+        if answer.status_code in (401, 403):
+            raise TargetError(f"{self.base} refuses access: {answer.status_code} {text}")
+        if 300 <= answer.status_code < 400:
+            to = answer.headers.get("Location", "elsewhere")
+            raise TargetError(f"{self.base} redirects to {to}: give the URL behind the redirect")
+        return answer
+
+    def _note_skew(self, answer: httpx.Response, now_s: float) -> None:
+        try:
+            date = parsedate_to_datetime(answer.headers["Date"])
+        except (KeyError, ValueError):
+            return
+        # the header cuts off fractions of a second
+        self.skew_s = date.timestamp() + _DATE_RESOLUTION_S / 2 - now_s
+
+
+def _discover(
+    config: RunConfig,
+    probe: _Probe,
+    base: str,
+    authorization: str | None,
+    *,
+    embedded: bool,
+) -> Target:
+    found = _find_loki(probe) if config.mode is Mode.LOGS else _find_metrics(probe)
+    _check_ready(probe, found.product)
+    _check_skew(config, probe)
+    limits = _limits(probe, found.product)
+    if limits.get("web.enable-remote-write-receiver") == "false":
+        raise TargetError(
+            f"{base} takes no remote write: start Prometheus with"
+            " --web.enable-remote-write-receiver"
+        )
+    read_api, read_path, query_path = ReadApi.AUTO, found.read_path, found.query_path
+    if config.mode is Mode.METRICS:
+        read_api, read_path, query_path = _read_side(config, probe, found)
+    elif config.query_path is not None:
+        query_path = config.query_path
+    build = found.build
+    if not build.get("version"):
+        build = {
+            **_build_from_metrics(probe, found.product),
+            **{k: v for k, v in build.items() if v},
+        }
+    return Target(
+        url=base,
+        product=found.product,
+        push_path=config.push_path or found.push_path,
+        query_path=query_path,
+        read_path=read_path,
+        read_api=read_api,
+        version=build.get("version") or None,
+        revision=build.get("revision") or None,
+        tenant=config.tenant,
+        authorization=authorization,
+        embedded=embedded,
+        clock_skew_s=None if probe.skew_s is None else round(probe.skew_s, 1),
+        limits=limits,
+        external_labels=_external_labels(probe, found.product),
+    )
+
+
+def _find_loki(probe: _Probe) -> _Found:
+    answer = probe.get("/loki/api/v1/status/buildinfo")
     build = _json(answer) if answer.status_code == 200 else {}
-    if answer.status_code != 200:
+    if answer.status_code == 404:
         # an old Loki, or one behind a gateway that forwards the data paths only
-        probe = client.get(f"{base}/loki/api/v1/labels")
-        _check_access(probe, base)
-        if probe.status_code != 200:
+        second = probe.get("/loki/api/v1/labels")
+        if second.status_code == 404:
             raise TargetError(
-                f"{base} does not answer as Loki does: {probe.status_code} for"
-                " /loki/api/v1/labels (is it a metrics server? then: looker metrics URL)"
+                f"{probe.base} does not answer as Loki does: 404 for /loki/api/v1/labels"
+                " (a metrics server? then: looker metrics URL)"
             )
-    return Target(
-        url=base,
-        product=Product.LOKI,
-        push_path="/loki/api/v1/push",
-        query_path="/loki/api/v1/query_range",
-        read_path=None,
-        read_api=ReadApi.AUTO,
-        version=build.get("version") or None,
-        revision=build.get("revision") or None,
-        tenant=config.tenant,
-        embedded=embedded,
-    )
+    elif answer.status_code != 200:
+        raise _not_ready(probe, answer)
+    return _Found(Product.LOKI, "/loki/api/v1/push", "/loki/api/v1/query_range", None, build)
 
 
-def _metrics(client: httpx.Client, base: str, config: RunConfig, *, embedded: bool) -> Target:
-    answer = client.get(f"{base}/api/v1/status/buildinfo")
-    _check_access(answer, base)
-    build = _json(answer).get("data", {}) if answer.status_code == 200 else {}
-    if build:
-        product, push_path, prefix = Product.PROMETHEUS, "/api/v1/write", ""
-    else:
-        product, push_path, prefix = Product.CORTEX, "/api/v1/push", "/prometheus"
-        probe = client.get(f"{base}{prefix}/api/v1/query", params={"query": "1"})
-        _check_access(probe, base)
-        if probe.status_code != 200:
-            raise TargetError(
-                f"{base} answers neither as Prometheus nor as Cortex does:"
-                f" {answer.status_code} for /api/v1/status/buildinfo, {probe.status_code} for"
-                " /prometheus/api/v1/query (is it Loki? then: looker logs URL)"
+def _find_metrics(probe: _Probe) -> _Found:
+    answer = probe.get("/api/v1/status/buildinfo")
+    if answer.status_code == 200:
+        build = _json(answer).get("data", {})
+        if "mimir" in str(build.get("application", "")).lower():
+            return _cortex(Product.MIMIR, build)
+        if build:
+            return _Found(
+                Product.PROMETHEUS, "/api/v1/write", "/api/v1/query", "/api/v1/read", build
             )
-    read_path = f"{prefix}/api/v1/read"
-    has_read = _has_remote_read(client, base + read_path)
-    if config.read_api is ReadApi.REMOTE_READ and not has_read:
-        raise TargetError(f"{base} has no remote read at {read_path}; use --read-api query")
-    use_read = has_read and config.read_api is not ReadApi.QUERY
-    return Target(
-        url=base,
-        product=product,
-        push_path=push_path,
-        query_path=f"{prefix}/api/v1/query",
-        read_path=read_path if has_read else None,
-        read_api=ReadApi.REMOTE_READ if use_read else ReadApi.QUERY,
-        version=build.get("version") or None,
-        revision=build.get("revision") or None,
-        tenant=config.tenant,
-        embedded=embedded,
-    )
+    second = probe.get("/prometheus/api/v1/query", query="1")
+    if second.status_code == 404:
+        raise TargetError(
+            f"{probe.base} answers neither as Prometheus nor as Cortex does: {answer.status_code}"
+            " for /api/v1/status/buildinfo, 404 for /prometheus/api/v1/query"
+            " (Loki? then: looker logs URL)"
+        )
+    if second.status_code != 200:
+        raise _not_ready(probe, second)
+    return _cortex(Product.CORTEX, {})
 
 
-def _has_remote_read(client: httpx.Client, url: str) -> bool:
+def _cortex(product: Product, build: dict[str, Any]) -> _Found:
+    prefix = "/prometheus/api/v1"
+    return _Found(product, "/api/v1/push", f"{prefix}/query", f"{prefix}/read", build)
+
+
+def _read_side(config: RunConfig, probe: _Probe, found: _Found) -> tuple[ReadApi, str | None, str]:
+    """Return by which interface metrics are read back, and its paths."""
+    wanted, path = config.read_api, config.query_path
+    if wanted is ReadApi.QUERY:
+        return ReadApi.QUERY, found.read_path, path or found.query_path
+    read_path = path or found.read_path
+    if read_path is not None and _has_remote_read(probe, read_path):
+        return ReadApi.REMOTE_READ, read_path, found.query_path
+    if wanted is ReadApi.REMOTE_READ:
+        raise TargetError(f"{probe.base} has no remote read at {read_path}: use --read-api query")
+    return ReadApi.QUERY, None, path or found.query_path
+
+
+def _has_remote_read(probe: _Probe, path: str) -> bool:
     nothing = read_request(0, 1, [("looker_group", "=", "none")])
-    answer = client.post(
-        url,
-        content=bytes(compress(nothing)),
-        headers={
-            "Content-Type": "application/x-protobuf",
-            "Content-Encoding": "snappy",
-            "X-Prometheus-Remote-Read-Version": "0.1.0",
-        },
-    )
+    headers = {
+        "Content-Type": "application/x-protobuf",
+        "Content-Encoding": "snappy",
+        "X-Prometheus-Remote-Read-Version": "0.1.0",
+    }
+    answer = probe.post(path, bytes(compress(nothing)), headers)
     kind = answer.headers.get("Content-Type", "")
     return answer.status_code == 200 and kind.startswith("application/x-protobuf")
 
 
-def _check_access(answer: httpx.Response, base: str) -> None:
-    if answer.status_code == 401 and "no org id" in answer.text:
-        raise TargetError(f"{base} wants a tenant: give --tenant ID (X-Scope-OrgID)")
-    if answer.status_code in (401, 403):
-        said = f"{answer.status_code} {answer.text[:100].strip()}"
-        raise TargetError(f"{base} refuses access: {said}")
-    if 300 <= answer.status_code < 400:
+def _check_ready(probe: _Probe, product: Product) -> None:
+    path = "/-/ready" if product is Product.PROMETHEUS else "/ready"
+    answer = probe.get(path)
+    if answer.status_code == 503:
+        raise _not_ready(probe, answer)
+
+
+def _not_ready(probe: _Probe, answer: httpx.Response) -> TargetError:
+    said = " ".join(answer.text[:200].split())
+    return TargetError(f"{probe.base} is not ready: {answer.status_code} {said}".rstrip())
+
+
+def _check_skew(config: RunConfig, probe: _Probe) -> None:
+    if probe.skew_s is None or config.start_time_ns is not None:
+        return
+    if abs(probe.skew_s) > max(config.min_lag_s, 1.0) + _DATE_RESOLUTION_S:
+        direction = "behind" if probe.skew_s < 0 else "ahead of"
         raise TargetError(
-            f"{base} redirects to {answer.headers.get('Location', 'elsewhere')}: give that URL"
+            f"the clock of {probe.base} is {abs(probe.skew_s):.0f} s {direction} this host's: set"
+            " the clocks, or --min-lag-seconds above that"
         )
+
+
+def _limits(probe: _Probe, product: Product) -> dict[str, str]:
+    """Return what the target tells of its limits; nothing where it tells nothing."""
+    path = "/api/v1/status/flags" if product is Product.PROMETHEUS else "/config"
+    answer = probe.get(path)
+    if answer.status_code != 200:
+        return {}
+    if product is Product.PROMETHEUS:
+        flags = _json(answer).get("data", {})
+        return {name: str(flags[name]) for name in _LIMITS[product] if name in flags}
+    limits = {}
+    for name in _LIMITS[product]:
+        # the first of a name stands in the global part; overrides come later
+        line = re.search(rf"^\s*{re.escape(name)}:\s*(\S+)\s*$", answer.text, re.MULTILINE)
+        if line is not None:
+            limits[name] = line.group(1)
+    return limits
+
+
+def _external_labels(probe: _Probe, product: Product) -> tuple[tuple[str, str], ...]:
+    """Return the external labels that Prometheus' own configuration tells of."""
+    if product is not Product.PROMETHEUS:
+        return ()
+    answer = probe.get("/api/v1/status/config")
+    if answer.status_code != 200:
+        return ()
+    text = str(_json(answer).get("data", {}).get("yaml", ""))
+    block = re.search(r"^  external_labels:\n((?:    .+\n)+)", text, re.MULTILINE)
+    if block is None:
+        return ()
+    labels = []
+    for line in block.group(1).splitlines():
+        name, _, value = line.strip().partition(":")
+        labels.append((name, value.strip().strip("'\"")))
+    return tuple(labels)
+
+
+def _build_from_metrics(probe: _Probe, product: Product) -> dict[str, Any]:
+    """Return version and revision of ``*_build_info``: Cortex has no other place for them."""
+    answer = probe.get("/metrics")
+    if answer.status_code != 200:
+        return {}
+    name = "cortex" if product is Product.MIMIR else product.value
+    line = re.search(rf"^{name}_build_info\{{(.*)\}}", answer.text, re.MULTILINE)
+    if line is None:
+        return {}
+    return dict(re.findall(r'(version|revision)="([^"]*)"', line.group(1)))
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What the command line's words become before they are parsed.
 
 The original's own form, ``looker URL [--metrics-mode] ...``, becomes a command;
-``--label KEY VALUE`` becomes one word; two spellings of one option are refused together; ``--config FILE`` is read.
+``--label KEY VALUE`` becomes one word; two spellings of one option are refused together;
+``--config FILE`` is read.
 """
 
 from __future__ import annotations

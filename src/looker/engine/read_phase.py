@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from looker.engine.page_reader import PageReader
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import Mode, ReadApi
-from looker.model.mismatch import MismatchKind
-from looker.model.query import RangeQuery
+from looker.model.config import NS_PER_MS, Mode, ReadApi
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
@@ -23,6 +22,7 @@ from looker.verify.proof import ChecksumLedger
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from looker.backend.api import Target
     from looker.backend.client import Client
     from looker.clock import Clock
     from looker.generate.content import Content
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 _BAND_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
-_MAX_ENTRIES: Final = 4_999
-"""One below Loki's default limit of 5,000 per query, so that one more would show."""
+_MAX_ENTRIES: Final = 5_000
+"""Loki's ``max_entries_limit_per_query``, as it comes."""
+_MAX_UNLIMITED_ENTRIES: Final = 50_000
 _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 """Loki refuses to send more than 4 MiB between its parts, as it comes."""
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
-_FIRST_GRACE_PAUSE_S: Final = 0.25
 _CHOICE_GENERATION: Final = 2**41
 """Keeps the hash that chooses streams for a sparse read apart from that of content."""
 
@@ -51,7 +51,7 @@ class ReadPhase:
         self,
         *,
         config: RunConfig,
-        read_api: ReadApi,
+        target: Target,
         client: Client,
         content: Content,
         ledger: Ledger,
@@ -75,8 +75,8 @@ class ReadPhase:
         self._stop = stop
         self._report = ReadReport(complete=False)
         self._cpu_begun_s = 0.0
-        self._compare = _comparison(config.mode, read_api, content)
-        self._limits = PageLimits(_max_samples(config))
+        self._compare = _comparison(config, target, content)
+        self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
         self._payload_per_sample = per_sample
 
@@ -94,7 +94,17 @@ class ReadPhase:
             for first, end in self._bands():
                 rows = self._ledger.rows_of(first, end)
                 proof = ChecksumLedger(rows, self._content.n_samples)
-                complete &= await self._read_band(self._pages(rows, first, end), proof, executor)
+                reader = PageReader(
+                    client=self._client,
+                    compare=self._compare,
+                    executor=executor,
+                    limits=self._limits,
+                    grace_s=self._config.read_grace_s,
+                    clock=self._clock,
+                    stop=self._stop,
+                    report=report,
+                )
+                complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
                 if not complete:
                     break
@@ -110,7 +120,7 @@ class ReadPhase:
         return report
 
     async def _read_band(
-        self, todo: Iterator[Page], proof: ChecksumLedger, executor: ThreadPoolExecutor
+        self, todo: Iterator[Page], proof: ChecksumLedger, reader: PageReader
     ) -> bool:
         """Read the pages of a band; return whether all were."""
 
@@ -119,48 +129,21 @@ class ReadPhase:
                 if self._report.error is not None or self._stop.is_set():
                     return False
                 try:
-                    page_proof = await self._read_page(page, executor)
+                    page_proofs = await reader.read(page)
                 except TargetError as error:
                     self._report.error = self._report.error or str(error)
                     return False
-                proof.add(page_proof)
-                self._report.findings.merge(page_proof.findings)
+                for page_proof in page_proofs:
+                    proof.add(page_proof)
+                    self._report.findings.merge(page_proof.findings)
             return True
 
-        readers = [asyncio.ensure_future(read()) for _ in range(self._n_readers)]
+        tasks = [asyncio.create_task(read()) for _ in range(self._n_readers)]
         try:
-            return all(await asyncio.gather(*readers))
+            return all(await asyncio.gather(*tasks))
         finally:
-            for reader in readers:
-                reader.cancel()
-
-    async def _read_page(self, page: Page, executor: ThreadPoolExecutor) -> PageProof:
-        """Read a page; what is missing is asked for again until the grace period is over."""
-        loop = asyncio.get_running_loop()
-        deadline_ns = self._clock.monotonic_ns() + int(self._config.read_grace_s * 1e9)
-        pause_s = _FIRST_GRACE_PAUSE_S
-        fresh = False
-        while True:
-            query = RangeQuery(
-                page.selection.matcher,
-                page.start_ns,
-                page.end_ns,
-                page.expectation.n_samples,
-                fresh=fresh,
-            )
-            service_ns: list[int] = []
-            body = await self._client.fetch(query, service_ns)
-            self._report.queries += len(service_ns)
-            for duration_ns in service_ns:
-                self._report.service.record_us(duration_ns // 1000)
-            page_proof = await loop.run_in_executor(executor, self._compare, body, page)
-            remaining_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
-            missing = page_proof.findings.counts[MismatchKind.MISSING]
-            if not missing or remaining_s <= 0 or self._stop.is_set():
-                return page_proof
-            await asyncio.sleep(min(pause_s, remaining_s))
-            pause_s *= 2
-            fresh = True
+            for task in tasks:
+                task.cancel()
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""
@@ -228,22 +211,29 @@ class ReadPhase:
 
 
 def _comparison(
-    mode: Mode, read_api: ReadApi, content: Content
+    config: RunConfig, target: Target, content: Content
 ) -> Callable[[bytes, Page], PageProof]:
-    if mode is Mode.LOGS:
-        logs = LogAnswers(content)
+    ignored = frozenset(config.ignore_labels)
+    if config.mode is Mode.LOGS:
+        logs = LogAnswers(content, ignored)
         return lambda body, page: logs.compare(body, page.expectation)
-    if read_api is ReadApi.QUERY:
-        query = QueryAnswers()
+    if target.read_api is ReadApi.QUERY:
+        query = QueryAnswers(ignored)
         return lambda body, page: query.compare(
-            body, page.expectation, (page.start_ns // 1_000_000, page.end_ns // 1_000_000 - 1)
+            body,
+            page.expectation,
+            (page.start_ns // NS_PER_MS, page.end_ns // NS_PER_MS - 1),
         )
-    remote = RemoteReadAnswers(content)
+    remote = RemoteReadAnswers(content, ignored, target.external_labels)
     return lambda body, page: remote.compare(body, page.expectation)
 
 
-def _max_samples(config: RunConfig) -> int:
+def page_limits(config: RunConfig, max_entries: int | None) -> PageLimits:
+    """Return how large a page may be: by the target's limits, or by those that it comes with."""
     if config.mode is Mode.METRICS:
-        return _MAX_METRIC_SAMPLES
+        return PageLimits(_MAX_METRIC_SAMPLES, max_answer=2**62)
+    allowed = _MAX_ENTRIES if max_entries is None else max_entries or _MAX_UNLIMITED_ENTRIES
     row_bytes = config.n_chars_per_line + 100
-    return max(1, min(_MAX_ENTRIES, _MAX_LOG_ANSWER_BYTES // row_bytes))
+    # below what is allowed, so that an answer with one more than expected shows it
+    fitting = min(allowed - 1, _MAX_LOG_ANSWER_BYTES // row_bytes)
+    return PageLimits(max(1, fitting), max_answer=allowed)

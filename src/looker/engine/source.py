@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from looker.generate.population import MAX_OUTSTANDING
-from looker.wire.snappy import compress
+from looker.wire.snappy import compress, decompress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,8 @@ QUEUE_BYTES: Final = 64 << 20
 class Message:
     """One push message: its compressed body, and which fragments it holds.
 
-    ``newest_ns`` is the newest timestamp of its first fragment.
+    ``newest_ns`` is the newest timestamp of its first fragment; ``offsets`` is where the fragments
+    begin in the uncompressed body, and where that ends.
     """
 
     number: int
@@ -40,8 +41,30 @@ class Message:
     newest_ns: int
     streams: NDArray[np.uint32]
     part: slice
+    offsets: NDArray[np.int64]
     ledger: LedgerSlice | None
     waits_for: frozenset[int] = field(default=frozenset())
+
+    def divided(self, n_fragments: int) -> list[Message]:
+        """Return messages of at most ``n_fragments`` with the same fragments, in order."""
+        raw = memoryview(decompress(self.body, int(self.offsets[-1])))
+        messages = []
+        for first in range(0, len(self.streams), n_fragments):
+            last = min(first + n_fragments, len(self.streams))
+            offsets = self.offsets[first : last + 1]
+            part = slice(self.part.start + first, self.part.start + last)
+            messages.append(
+                Message(
+                    self.number,
+                    compress(raw[int(offsets[0]) : int(offsets[-1])]),
+                    self.newest_ns,
+                    self.streams[first:last],
+                    part,
+                    offsets - offsets[0],
+                    self.ledger,
+                )
+            )
+        return messages
 
     def settle(self, state: FragmentState, *, sent_again: bool) -> None:
         """Record in the ledger what became of the fragments."""
@@ -131,6 +154,10 @@ class MessageSource:
                     return message
         return None
 
+    def limit_fragments(self, n_fragments: int) -> None:
+        """Put at most ``n_fragments`` into a message from now on."""
+        self._per_message = min(self._per_message, max(1, n_fragments))
+
     def resolve(self, message: Message) -> None:
         """Note that the outcome of a message is known: its streams may go on."""
         with self._changed:
@@ -168,7 +195,9 @@ class MessageSource:
             if self._ledger is not None:
                 ledger_slice = self._ledger.append(encoded, self._cycle)
             for part, raw in encoded.messages(self._per_message):
-                self._enqueue(compress(raw.data), encoded.batch, part, ledger_slice)
+                offsets = encoded.offsets[part.start : part.stop + 1]
+                offsets = offsets - offsets[0]
+                self._enqueue(compress(raw.data), encoded.batch, part, offsets, ledger_slice)
 
     def _wait_for_room(self) -> bool:
         with self._changed:
@@ -197,6 +226,7 @@ class MessageSource:
         body: memoryview,
         batch: FragmentBatch,
         part: slice,
+        offsets: NDArray[np.int64],
         ledger_slice: LedgerSlice | None,
     ) -> None:
         streams = batch.streams[part]
@@ -214,7 +244,9 @@ class MessageSource:
                 waits_for = frozenset(self._unresolved.intersection(earlier))
             self._last_message[index] = number
             self._unresolved.add(number)
-            message = Message(number, body, newest_ns, streams, part, ledger_slice, waits_for)
+            message = Message(
+                number, body, newest_ns, streams, part, offsets, ledger_slice, waits_for
+            )
             self._queue.append(message)
             self._queued_bytes += len(body)
         self._wake()

@@ -16,6 +16,7 @@ import uvloop
 
 from looker.backend.api import api_for
 from looker.backend.client import Client
+from looker.backend.tls import ssl_context
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
 from looker.engine.channel import Sender
@@ -115,7 +116,10 @@ class Worker:
     async def _cycles(self) -> None:
         config, index = self._config, self._share.worker
         limit = max(self._share.n_writers, self._share.n_readers)
-        async with Transport(max_connections=limit) as transport:
+        tls = None
+        if self._target.url.startswith("https:"):
+            tls = ssl_context(config.ca_file, insecure_skip_verify=config.insecure_skip_verify)
+        async with Transport(max_connections=limit, ssl_context=tls) as transport:
             client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
             for cycle in count():
                 if cycle == config.n_cycles > 0:
@@ -134,7 +138,7 @@ class Worker:
                 read_report = await self._read(client, cycle)
                 self._phase = None
                 self._sender.put(ReadEnded(index, cycle, read_report))
-                if report.refusal is not None:
+                if report.refusal is not None and not config.allow_rejected:
                     return
                 self._forget()
 
@@ -181,7 +185,7 @@ class Worker:
         share = self._share
         reading = self._phase = ReadPhase(
             config=self._config,
-            read_api=self._target.read_api,
+            target=self._target,
             client=client,
             content=self._content,
             ledger=self._ledger,

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from looker.engine.source import MessageSource
+from looker.generate.mixer import mix64
 from looker.model.fragment import FragmentState
 from looker.model.report import PhaseTimes, WriteReport
 
@@ -121,24 +122,47 @@ class WritePhase:
                 await self._news.wait()
                 self._report.starved_s += (self._clock.monotonic_ns() - begun) / 1e9
                 continue
-            result = await self._client.push(message.body)
-            self._record(message, result)
+            await self._deliver(message, source)
             source.resolve(message)
             # a message that waited for this one may go now
             self._news.set()
-            if self._report.refusal is not None:
+            if self._report.refusal is not None and not self._config.allow_rejected:
                 source.stop()
 
-    def _record(self, message: Message, result: PushResult) -> None:
-        report, n_fragments = self._report, len(message.streams)
-        message.settle(result.state, sent_again=result.n_attempts > 1)
-        report.fragments_pushed += n_fragments
+    async def _deliver(self, message: Message, source: MessageSource) -> None:
+        """Push a message; one that can never fit is divided, and its parts are pushed in turn."""
+        n_fragments = len(message.streams)
+        n_samples = n_fragments * self._config.n_samples_per_fragment
+        result = await self._client.push(message.body, n_samples)
+        self._record_attempts(result)
+        if not result.too_large or n_fragments == 1:
+            self._record(message, result)
+            return
+        self._report.pushes_divided += 1
+        share = min(
+            0.5 if result.fitting is None else result.fitting, (n_fragments - 1) / n_fragments
+        )
+        fitting = max(1, int(n_fragments * share))
+        source.limit_fragments(fitting)
+        for part in message.divided(fitting):
+            if self._report.refusal is not None and not self._config.allow_rejected:
+                part.settle(FragmentState.UNSENT, sent_again=False)
+                continue
+            await self._deliver(part, source)
+
+    def _record_attempts(self, result: PushResult) -> None:
+        report = self._report
         report.wire_bytes_sent += result.wire_bytes
         report.pushes_retried += result.n_attempts - 1
         report.responses_by_status.update(result.responses)
         report.rate_limited_s += result.rate_limited_ns / 1e9
         for service_ns in result.service_ns:
             report.service.record_us(service_ns // 1000)
+
+    def _record(self, message: Message, result: PushResult) -> None:
+        report, n_fragments = self._report, len(message.streams)
+        message.settle(result.state, sent_again=result.n_attempts > 1)
+        report.fragments_pushed += n_fragments
         report.push.record_us(result.total_ns // 1000)
         if result.state is FragmentState.ACKNOWLEDGED:
             report.pushes_acked += 1
@@ -153,9 +177,22 @@ class WritePhase:
             report.pushes_indeterminate += 1
         if report.refusal is None and result.state is not FragmentState.ACKNOWLEDGED:
             reason = result.refusal
+            if result.too_large:
+                reason = f"{reason}; {self._advice(result.fitting)}"
             if reason is None and (result.unresolved or result.state is FragmentState.REJECTED):
                 reason = f"given up after {result.n_attempts} attempt(s): {result.last_reason}"
             report.refusal = reason
+
+    def _advice(self, fitting: float | None) -> str:
+        """Name the largest value that fits, for a message of one fragment."""
+        n_samples = self._config.n_samples_per_fragment
+        if fitting is None:
+            return "one fragment is too large: lower --n-entries-per-stream-fragment"
+        # what does not grow with the entries, labels say, is less than one entry more
+        largest = int(n_samples * fitting) - 1
+        if largest >= 1:
+            return f"the largest --n-entries-per-stream-fragment that fits is {largest}"
+        return "not even one entry fits: lower --n-chars-per-msg"
 
     async def _watch_stop(self, source: MessageSource, writers: list[asyncio.Task[None]]) -> None:
         """End the phase in time, or when told to; then give requests in flight some seconds."""
@@ -163,7 +200,7 @@ class WritePhase:
         try:
             await asyncio.wait(
                 ends,
-                timeout=self._config.stop_after_n_seconds,
+                timeout=self._time_limit_s(),
                 return_when=asyncio.FIRST_COMPLETED,
             )
             source.stop()
@@ -176,6 +213,14 @@ class WritePhase:
         finally:
             for waiting in ends:
                 waiting.cancel()
+
+    def _time_limit_s(self) -> float | None:
+        """Return the time limit of this cycle: the same on all workers."""
+        config = self._config
+        if config.stop_after_n_seconds is None:
+            return None
+        chance = mix64(mix64(config.seed) + self._cycle) / 2**64
+        return config.stop_after_n_seconds + config.stop_after_n_seconds_jitter * (2 * chance - 1)
 
     async def _probe_delay(self) -> None:
         """Measure how late the event loop is."""

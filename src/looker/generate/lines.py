@@ -59,6 +59,6 @@ class LineContent:
             words = word_block(hashes.reshape(-1), -(-self._n_random // 8))
             words &= _FREE_BITS
             words |= _FIXED_BITS
-            text = words.view(np.uint8).reshape(*hashes.shape, -1)
+            text = words.view(np.uint8).reshape(*hashes.shape, 8 * words.shape[-1])
             out[..., at : at + self._n_random] = text[..., : self._n_random]
         out[..., at + self._n_random :] = FILLER

@@ -239,7 +239,6 @@ def _check_text(config: RunConfig) -> None:
             "--tenant", "must be 1 to 150 letters, digits or one of !-_.*'()| (X-Scope-OrgID)"
         )
 
-
     for option, path in (("--push-path", config.push_path), ("--query-path", config.query_path)):
         if path is not None and not re.fullmatch(r"/[^\s?#]*", path):
             raise UsageError(option, f"must begin with '/', without '?' and '#', not {path!r}")

@@ -10,13 +10,15 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -137,8 +139,28 @@ class Histogram:
         """Mean of the slots' middles, as HdrHistogram has it; 0.0 when empty."""
         if not self._counts:
             return 0.0
+        return self.sum_us / self.n
+
+    @property
+    def sum_us(self) -> int:
+        """Sum of all values, each counted as the middle of its slot; 0 when empty."""
         # Python's integers, because int64 would overflow after some 10**9 long durations.
-        return sum(_middle_us(slot) * count for slot, count in self._counts.items()) / self.n
+        return sum(_middle_us(slot) * count for slot, count in self._counts.items())
+
+    def counts_up_to(self, bounds_us: Sequence[int]) -> list[int]:
+        """Return, for each of the ascending bounds, how many values do not exceed it.
+
+        As HdrHistogram has it, all values of a bound's slot count as equal to it. So the counts are
+        exact where the bound is the last value of its slot: always below 2048, and above wherever
+        ``bound + 1`` is a slot's first value, as are 1250, 1875 (and all others that are below
+        2048) times any power of two.
+        """
+        last_slots = [_slot_of(bound) for bound in bounds_us]
+        # one more than the bounds: what exceeds them all
+        counts = [0] * (len(last_slots) + 1)
+        for slot, count in self._counts.items():
+            counts[bisect_left(last_slots, slot)] += count
+        return list(accumulate(counts[:-1]))
 
     def percentile_us(self, p: float) -> int:
         """Value that ``p`` percent (0 to 100) of the values do not exceed; 0 when empty.
@@ -224,6 +246,13 @@ class Histogram:
             slot = slots[position]
             values.append(_highest_us(slot) if p else _lowest_us(slot))
         return values
+
+
+def _slot_of(value: int) -> int:
+    """Return the slot of a value in microseconds; ``record_us`` has this in line, for speed."""
+    value = min(max(value, 0), HIGHEST_US)
+    doubling = max(value.bit_length() - _FULL_BITS, 0)
+    return (doubling << _HALF_BITS) + (value >> doubling)
 
 
 def _doubling(slot: int) -> int:

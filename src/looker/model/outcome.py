@@ -18,6 +18,8 @@ class Outcome(StrEnum):
     """No byte reached the target; the same bytes are sent again."""
     REPEATED = "repeated"
     """The target has newer or equal samples: the answer to a repeat of what it has stored."""
+    TOO_LARGE = "too_large"
+    """The message can never fit as it is, parts of it may; nothing was stored."""
     REFUSED = "refused"
     """Refused as it is, for good; nothing was stored."""
     REFUSED_PART = "refused_part"
@@ -26,8 +28,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """An outcome, the reason in the target's words, and how long it asks to wait (s)."""
+    """An outcome, the reason in the target's words, and how long it asks to wait (s).
+
+    ``fitting`` is the share of the message that would fit, where the target's words tell.
+    ``suspect`` marks a rate-limited message that is larger than any burst is likely to be.
+    """
 
     outcome: Outcome
     reason: str = ""
     retry_after_s: float | None = None
+    fitting: float | None = None
+    suspect: bool = False

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 class RangeQuery:
     """Ask for the samples of the streams that ``matcher`` selects in ``[start_ns, end_ns)``.
 
-    ``matcher`` is (label, operator, value). At least ``n_expected`` samples should come back.
-    ``fresh`` asks past any cache of results.
+    ``matcher`` is (label, operator, value). At most ``limit`` samples come back (logs). ``fresh``
+    asks past any cache of results.
     """
 
     matcher: tuple[str, str, str]
     start_ns: int
     end_ns: int
-    n_expected: int
+    limit: int
     fresh: bool = False
 
     @property

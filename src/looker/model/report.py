@@ -78,6 +78,7 @@ class WriteReport:
     fragments_pushed: int = 0
     pushes_acked: int = 0
     pushes_retried: int = 0
+    pushes_divided: int = 0
     pushes_rejected: int = 0
     pushes_indeterminate: int = 0
     pushes_unresolved: int = 0
@@ -154,6 +155,7 @@ class WriteReport:
             "payload_mb_per_s": _rate(self.payload_bytes_acked / 1e6, duration),
             "pushes_acked": self.pushes_acked,
             "pushes_retried": self.pushes_retried,
+            "pushes_divided": self.pushes_divided,
             "pushes_rejected": self.pushes_rejected,
             "pushes_indeterminate": self.pushes_indeterminate,
             "pushes_unresolved": self.pushes_unresolved,

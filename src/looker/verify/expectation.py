@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -114,9 +114,10 @@ class Expectation:
 
     def required_only(self) -> Expectation:
         """Return the same without the pieces that need not be there."""
-        if self.required.all():
-            return self
-        keep = self.required
+        return self if self.required.all() else self.of(self.required)
+
+    def of(self, keep: NDArray[np.bool_]) -> Expectation:
+        """Return the same with the pieces that are marked in ``keep`` (p,)."""
         return Expectation(
             self.content,
             self.streams[keep],
@@ -129,3 +130,17 @@ class Expectation:
             self.counted[keep],
             self.sent_again[keep],
         )
+
+    def between(self, begin_ns: int, end_ns: int) -> Expectation:
+        """Return the same with the samples in ``[begin_ns, end_ns)``."""
+        step_ns = self.content.step_ns
+        # the first sample at or behind each end
+        first = np.clip(-((self.start_ns - begin_ns) // step_ns), 0, self.counts)
+        last = np.clip(-((self.start_ns - end_ns) // step_ns), 0, self.counts)
+        within = replace(
+            self,
+            positions=self.positions + first,
+            counts=last - first,
+            start_ns=self.start_ns + first * step_ns,
+        )
+        return within.of(last > first)

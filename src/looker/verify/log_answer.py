@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 class LogAnswers:
     """Compares the answers to the queries of one generation's logs."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, ignored: frozenset[str] = frozenset()) -> None:
+        """``ignored`` are further labels that the target may add."""
         self._content = content
+        self._tolerated = TOLERATED_LABELS | ignored
         self._form: ElementForm | None = None
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
@@ -63,7 +65,7 @@ class LogAnswers:
             if proof is not None:
                 return proof
         scheme = self._content.scheme
-        form = learn_form(body, begin, scheme, self._content.n_chars)
+        form = learn_form(body, begin, scheme, self._content.n_chars, self._tolerated)
         if form is None or form == self._form:
             return None
         self._form = form
@@ -134,10 +136,10 @@ class LogAnswers:
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()
-        entries = _Entries.parse(body, expectation, findings)
+        entries = _Entries.parse(body, expectation, self._tolerated, findings)
         aligned = align(expectation, entries.received, entries, findings)
         sums = entries.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
-        return proof_of_aligned(expectation, aligned, sums, findings)
+        return proof_of_aligned(expectation, aligned, sums, findings, len(entries.text))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -150,11 +152,17 @@ class _Entries:
     fits: NDArray[np.bool_]
 
     @classmethod
-    def parse(cls, body: bytes, expectation: Expectation, findings: Findings) -> _Entries:
+    def parse(
+        cls,
+        body: bytes,
+        expectation: Expectation,
+        tolerated: frozenset[str],
+        findings: Findings,
+    ) -> _Entries:
         elements = parse_streams(body)
         scheme = expectation.content.scheme
         streams = [
-            stream_of(element["stream"], scheme, TOLERATED_LABELS, findings) for element in elements
+            stream_of(element["stream"], scheme, tolerated, findings) for element in elements
         ]
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))
@@ -165,7 +173,7 @@ class _Entries:
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             message = f"an entry of the answer is not [timestamp, line]: {error}"
             raise DecodeError(message) from error
-        _check_metadata(values, findings)
+        _check_metadata(values, tolerated, findings)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
         joined = b"".join(line for line, fit in zip(encoded, fits, strict=True) if fit)
@@ -196,12 +204,14 @@ class _Entries:
         return expectation.lines(np.array([expected])).tobytes().decode("ascii")
 
 
-def _check_metadata(values: list[Any], findings: Findings) -> None:
+def _check_metadata(values: list[Any], tolerated: frozenset[str], findings: Findings) -> None:
     """Count entries that came with metadata which nobody wrote."""
-    strange = [value for value in values if len(value) > 2 and not metadata_tolerated(value[2])]
+    strange = [
+        value for value in values if len(value) > 2 and not metadata_tolerated(value[2], tolerated)
+    ]
     if strange:
         findings.add(MismatchKind.UNEXPECTED, len(strange))
     for value in values:
-        if len(value) > 2 and value[2]:
+        if len(value) > 2 and value[2] and metadata_tolerated(value[2], tolerated):
             findings.added_labels.update(value[2].get("structuredMetadata", {}))
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +42,23 @@ class RemoteReadAnswers:
     in the order of time. Another layout only costs the slower way.
     """
 
-    def __init__(self, content: Content) -> None:
-        self._labels = series_labels(content.scheme)
+    def __init__(
+        self,
+        content: Content,
+        ignored: frozenset[str] = frozenset(),
+        external_labels: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """``ignored`` are labels that the target may add.
+
+        ``external_labels`` (name, value) are those that Prometheus adds to each series in remote
+        read, except where a series has the name already.
+        """
+        scheme = content.scheme
+        own = scheme.labels(0)
+        added = tuple(label for label in external_labels if label[0] not in own)
+        self._labels = series_labels(replace(scheme, extra=(*scheme.extra, *added)))
+        self._added = frozenset(name for name, _ in added)
+        self._tolerated = ignored | self._added
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
         """Compare an answer; DecodeError if it is not one."""
@@ -85,7 +100,8 @@ class RemoteReadAnswers:
         if not np.array_equal(received, predicted):
             return None
         timestamps_ms, bits = parse_samples(gather(received, at, SAMPLE_BYTES))
-        return proof_of_all(expectation, value_sums(timestamps_ms * NS_PER_MS, bits), Findings())
+        findings = Findings(added_labels=set(self._added))
+        return proof_of_all(expectation, value_sums(timestamps_ms * NS_PER_MS, bits), findings)
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         results = decode_read_response(body)
@@ -96,11 +112,15 @@ class RemoteReadAnswers:
         counts = np.concatenate([result.counts for result in results] or empty)
         times = np.concatenate([result.timestamps_ms for result in results] or empty)
         bits = np.concatenate([result.value_bits for result in results] or [np.empty(0, np.uint64)])
-        return _compare_columns(expectation, labels, counts, times, bits)
+        return _compare_columns(expectation, labels, counts, times, bits, self._tolerated)
 
 
 class QueryAnswers:
     """Compares the query API's answers to range selectors for one generation's series."""
+
+    def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
+        """``ignored`` are labels that the target may add."""
+        self._tolerated = ignored
 
     def compare(
         self, body: bytes, expectation: Expectation, window_ms: tuple[int, int]
@@ -115,7 +135,12 @@ class QueryAnswers:
         series = np.repeat(np.arange(len(matrix.counts)), matrix.counts)[inside]
         counts = np.bincount(series, minlength=len(matrix.counts)).astype(np.int64)
         return _compare_columns(
-            expectation, matrix.metrics, counts, matrix.timestamps_ms[inside], matrix.bits[inside]
+            expectation,
+            matrix.metrics,
+            counts,
+            matrix.timestamps_ms[inside],
+            matrix.bits[inside],
+            self._tolerated,
         )
 
 
@@ -130,19 +155,20 @@ def _compare_columns(
     counts: NDArray[np.int64],
     timestamps_ms: NDArray[np.int64],
     bits: NDArray[np.uint64],
+    tolerated: frozenset[str],
 ) -> PageProof:
     findings = Findings()
     scheme = expectation.content.scheme
-    streams = [stream_of(own, scheme, frozenset(), findings) for own in labels]
+    streams = [stream_of(own, scheme, tolerated, findings) for own in labels]
     received = Received(
         np.repeat(np.array(streams, np.int64), counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
-        timestamps_ms * NS_PER_MS,
+        np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
     )
     samples = _Samples(bits)
     aligned = align(expectation, received, samples, findings)
     sums = samples.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
-    return proof_of_aligned(expectation, aligned, sums, findings)
+    return proof_of_aligned(expectation, aligned, sums, findings, len(bits))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -61,12 +61,47 @@ class Page:
     end_ns: int
     expectation: Expectation
 
+    def halves(self) -> list[Page] | None:
+        """Return two pages that make up this one: by time, else by streams; None if it is one."""
+        times = np.sort(self.expectation.timestamps_ns)
+        if not len(times):
+            return None
+        middle = int(times[len(times) // 2])
+        if middle == times[0]:
+            later = times[np.searchsorted(times, middle, "right") :]
+            if not len(later):
+                return self._halves_by_stream()
+            middle = int(later[0])
+        return [
+            Page(self.selection, start, end, self.expectation.between(start, end))
+            for start, end in ((self.start_ns, middle), (middle, self.end_ns))
+        ]
+
+    def _halves_by_stream(self) -> list[Page] | None:
+        streams = np.unique(self.expectation.streams)
+        if len(streams) < 2:
+            return None
+        content = self.expectation.content
+        return [
+            Page(
+                Selection.of_streams(content, part.tolist()),
+                self.start_ns,
+                self.end_ns,
+                self.expectation.of(np.isin(self.expectation.streams, part)),
+            )
+            for part in np.array_split(streams, 2)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """How much a page may hold: samples, counting those that need not be there."""
+    """How much a page may hold: samples, counting those that need not be there.
+
+    ``max_answer`` is how many the target may be asked for at once.
+    """
 
     max_samples: int
+    max_answer: int
 
 
 def tile(starts_ns: NDArray[np.int64], n_samples: int, step_ns: int, max_samples: int) -> list[int]:

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class PageProof:
     """What one page contributes to the proof of its pieces.
 
+    ``n_received`` is the number of samples in the answer, whatever they are.
     ``seen`` int64 (p,): samples that came back, exact or not; ``exact`` int64 (p,): those with the
     regenerated content; ``sums`` uint64 (p,): the checksum's share, of the bytes that came.
     """
 
     expectation: Expectation
     findings: Findings
+    n_received: int
     seen: NDArray[np.int64]
     exact: NDArray[np.int64]
     sums: NDArray[np.uint64]
@@ -52,7 +54,9 @@ def proof_of_all(
     products = weighted(inner_sums, expectation.sample_positions)
     sums = np.add.reduceat(products, begins) if len(begins) else np.empty(0, np.uint64)
     count_exact(expectation, expectation.counts, findings)
-    return PageProof(expectation, findings, expectation.counts, expectation.counts, sums)
+    n_received = expectation.n_samples
+    counts = expectation.counts
+    return PageProof(expectation, findings, n_received, counts, counts, sums)
 
 
 def proof_of_aligned(
@@ -60,6 +64,7 @@ def proof_of_aligned(
     aligned: Aligned,
     inner_sums: NDArray[np.uint64],
     findings: Findings,
+    n_received: int,
 ) -> PageProof:
     """Return the proof of a page of which some samples came back; sums as in ``aligned``."""
     n_pieces = len(expectation.counts)
@@ -70,7 +75,7 @@ def proof_of_aligned(
     products = weighted(inner_sums, expectation.sample_positions[aligned.expected])
     np.add.at(sums, pieces, products)
     count_exact(expectation, exact, findings)
-    return PageProof(expectation, findings, seen, exact, sums)
+    return PageProof(expectation, findings, n_received, seen, exact, sums)
 
 
 class ChecksumLedger:

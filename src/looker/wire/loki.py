@@ -95,9 +95,7 @@ def stream_labels(scheme: LabelScheme) -> NumberedText:
     for name, value in scheme.templates():
         parts += [b"{" if not parts else b", ", name.encode(), b'="']
         parts += [
-            part.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-            if isinstance(part, bytes)
-            else part
+            part.replace(b"\\", b"\\\\").replace(b'"', b'\\"') if isinstance(part, bytes) else part
             for part in value
         ]
         parts.append(b'"')

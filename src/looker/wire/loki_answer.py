@@ -67,17 +67,22 @@ def is_frame(body: bytes, begin: int, end: int) -> bool:
         frame = orjson.loads(body[:begin] + body[end:])
     except orjson.JSONDecodeError:
         return False
-    data = frame.get("data")
+    data = frame.get("data") if isinstance(frame, dict) else None
     return (
-        frame.get("status") == "success"
-        and isinstance(data, dict)
+        isinstance(data, dict)
+        and frame.get("status") == "success"
         and data.get("resultType") == "streams"
         and data.get("result") == []
     )
 
 
-def learn_form(body: bytes, begin: int, scheme: LabelScheme, n_chars: int) -> ElementForm | None:
-    """Learn the form from the element at ``begin``; None where it has no form to predict from."""
+def learn_form(
+    body: bytes, begin: int, scheme: LabelScheme, n_chars: int, tolerated: frozenset[str]
+) -> ElementForm | None:
+    """Learn the form from the element at ``begin``; None where it has no form to predict from.
+
+    ``tolerated`` are the names of labels and metadata that the target may add.
+    """
     values_at = body.find(_VALUES, begin, begin + 65_536)
     if values_at < 0:
         return None
@@ -86,21 +91,23 @@ def learn_form(body: bytes, begin: int, scheme: LabelScheme, n_chars: int) -> El
         labels = orjson.loads(head[len(b'{"stream":') : -len(_VALUES)])
     except orjson.JSONDecodeError:
         return None
-    stream = scheme.stream_of(labels.get(UNIQUENAME, "")) if isinstance(labels, dict) else None
-    if stream is None or not labels_match(scheme, stream, labels):
+    stream = scheme.stream_of(str(labels.get(UNIQUENAME))) if isinstance(labels, dict) else None
+    if stream is None or not labels_match(scheme, stream, labels, tolerated):
         return None
     numbered = _numbered(head, scheme, stream)
-    row = _learn_row(body, begin + len(head), n_chars)
+    row = _learn_row(body, begin + len(head), n_chars, tolerated)
     if numbered is None or row is None:
         return None
     added = frozenset(labels) - frozenset(scheme.labels(stream))
     return ElementForm(numbered, row, added)
 
 
-def labels_match(scheme: LabelScheme, stream: int, labels: dict[str, Any]) -> bool:
-    """Tell whether ``labels`` are the stream's, apart from those that Loki adds by itself."""
+def labels_match(
+    scheme: LabelScheme, stream: int, labels: dict[str, Any], tolerated: frozenset[str]
+) -> bool:
+    """Tell whether ``labels`` are the stream's, apart from those that are tolerated."""
     expected = scheme.labels(stream)
-    own = {name: value for name, value in labels.items() if name not in TOLERATED_LABELS}
+    own = {name: value for name, value in labels.items() if name not in tolerated}
     return own == expected
 
 
@@ -120,7 +127,7 @@ def _numbered(head: bytes, scheme: LabelScheme, stream: int) -> NumberedText | N
     return NumberedText([*parts, rest])
 
 
-def _learn_row(body: bytes, begin: int, n_chars: int) -> RowForm | None:
+def _learn_row(body: bytes, begin: int, n_chars: int, tolerated: frozenset[str]) -> RowForm | None:
     quote = begin + ROW_TEXT_AT + n_chars
     if body[quote : quote + 1] != b'"':
         return None
@@ -128,27 +135,27 @@ def _learn_row(body: bytes, begin: int, n_chars: int) -> RowForm | None:
     if end < 0:
         return None
     extra = body[quote + 1 : end]
-    if extra and not _is_tolerated(extra):
+    if extra and not _is_tolerated(extra, tolerated):
         return None
     return RowForm(n_chars, extra)
 
 
-def _is_tolerated(extra: bytes) -> bool:
+def _is_tolerated(extra: bytes, tolerated: frozenset[str]) -> bool:
     try:
         third = orjson.loads(b"[0" + extra + b"]")
     except orjson.JSONDecodeError:
         return False
-    return len(third) == 2 and metadata_tolerated(third[1])
+    return len(third) == 2 and metadata_tolerated(third[1], tolerated)
 
 
-def metadata_tolerated(metadata: Any) -> bool:
-    """Tell whether a row's third value holds only what Loki adds by itself."""
+def metadata_tolerated(metadata: Any, tolerated: frozenset[str]) -> bool:
+    """Tell whether a row's third value holds only what is tolerated."""
     if not isinstance(metadata, dict) or set(metadata) - {"structuredMetadata", "parsed"}:
         return False
     if metadata.get("parsed"):
         return False
     structured = metadata.get("structuredMetadata", {})
-    return isinstance(structured, dict) and set(structured) <= TOLERATED_LABELS
+    return isinstance(structured, dict) and set(structured) <= tolerated
 
 
 def parse_streams(body: bytes) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def parse_matrix(body: bytes) -> Matrix:
         values = np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DecodeError(f"a series of the answer has another form: {error!r}") from error
-    if 2 * int(counts.sum()) != len(flat) or not np.isfinite(seconds).all():
+    if 2 * int(counts.sum()) != len(flat) or not (np.abs(seconds) < 2**33).all():
         raise DecodeError("a sample of the answer is not [timestamp, value]")
     if not all(isinstance(metric, dict) for metric in metrics):
         raise DecodeError("a series of the answer has no labels")

@@ -1,0 +1,1 @@
+"""The engine as a library: one stream or series at a time, in a few lines."""
