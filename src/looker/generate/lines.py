@@ -34,8 +34,8 @@ class LineContent:
     ) -> None:
         self.n_chars = n_chars
         self.include_time = include_time
-        self._text_at = TIME_PREFIX_CHARS if include_time else 0
-        n_text = n_chars - self._text_at
+        self.text_at = TIME_PREFIX_CHARS if include_time else 0
+        n_text = n_chars - self.text_at
         if n_text < 0:
             raise ValueError(f"a line with its time needs {TIME_PREFIX_CHARS} characters")
         self._n_random = {
@@ -51,14 +51,19 @@ class LineContent:
 
         ``hashes`` (...) are the samples' hashes; ``digits`` (..., 19) their timestamps in ns.
         """
-        at = self._text_at
         if self.include_time:
-            out[..., : at - 1] = digits
-            out[..., at - 1] = ord(":")
+            out[..., : self.text_at - 1] = digits
+            out[..., self.text_at - 1] = ord(":")
+        self.store_text(out, hashes)
+
+    def store_text(self, out: NDArray[np.uint8], hashes: NDArray[np.uint64]) -> None:
+        """Store what comes behind the time into lines ``out`` (..., n_chars)."""
+        at = self.text_at
         if self._n_random:
             words = word_block(hashes.reshape(-1), -(-self._n_random // 8))
             words &= _FREE_BITS
             words |= _FIXED_BITS
             text = words.view(np.uint8).reshape(*hashes.shape, 8 * words.shape[-1])
             out[..., at : at + self._n_random] = text[..., : self._n_random]
-        out[..., at + self._n_random :] = FILLER
+        if at + self._n_random < self.n_chars:
+            out[..., at + self._n_random :] = FILLER

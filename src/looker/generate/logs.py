@@ -10,8 +10,9 @@ from looker.generate.content import SampleGrid
 from looker.generate.encoder import EncodedBatch, blocks
 from looker.generate.lines import LineContent
 from looker.wire.checksum import line_sums, weighted
-from looker.wire.columns import BLOCK_BYTES, store_digits
+from looker.wire.columns import BLOCK_BYTES, records_of, store_digits
 from looker.wire.loki import (
+    NS_PER_S,
     EntryLayout,
     entry_layout,
     nanos_lengths,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from looker.model.fragment import FragmentBatch
 
 TIMESTAMP_DIGITS: Final = 19
+_SECONDS_DIGITS: Final = 10
 _MIXED: Final = 6
 """The class of fragments whose entries differ in width."""
 
@@ -102,12 +104,16 @@ class LogEncoder:
         head = region.shape[1] - entries_bytes
         store_stream_heads(region[:, :head], self._labels, batch.streams[rows], entries_bytes)
         entries = region[:, head:].reshape(n_rows, batch.n_samples, layout.width)
+        # entries of one width are of one second
+        seconds = batch.start_ns[rows, None] // NS_PER_S
+        seconds_ns, prefixes = seconds * NS_PER_S, self._prefixes(layout, seconds)
         per_block = max(1, BLOCK_BYTES // layout.width)
         for part, samples in blocks(n_rows, batch.n_samples, per_block):
             absolute = slice(rows.start + part.start, rows.start + part.stop)
             timestamps = grid.timestamps_ns(absolute, samples)
             target = entries[part, samples]
-            self._fill(target, layout, grid.hashes(absolute, samples), timestamps)
+            nanos = timestamps - seconds_ns[part]
+            self._fill(target, layout, prefixes[part], grid.hashes(absolute, samples), nanos)
             sums = line_sums(timestamps, target[..., len(layout.head) :])
             encoded.checksums[absolute] += weighted(sums, samples).sum(axis=1)
 
@@ -138,19 +144,42 @@ class LogEncoder:
             for begin in range(0, len(chosen[0]), per_block):
                 block = tuple(axis[begin : begin + per_block] for axis in chosen)
                 entries = np.empty((len(block[0]), layout.width), np.uint8)
-                self._fill(entries, layout, hashes[block], timestamps[block])
+                seconds, nanos = split_seconds(timestamps[block])
+                prefixes = self._prefixes(layout, seconds)
+                self._fill(entries, layout, prefixes, hashes[block], nanos)
                 scatter(encoded.buffer, at[block], entries)
                 sums[block] = line_sums(timestamps[block], entries[:, len(layout.head) :])
         encoded.checksums[rows] = weighted(sums, every).sum(axis=1)
+
+    def _prefixes(self, layout: EntryLayout, seconds: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return what entries of each second (...) begin with: (..., width), one record each.
+
+        Room is left for the nanoseconds, and for their digits.
+        """
+        head = len(layout.head)
+        if not self._lines.include_time:
+            return layout.heads(seconds)
+        prefixes = np.empty((*seconds.shape, head + self._lines.text_at), np.uint8)
+        prefixes[..., :head] = layout.heads(seconds)
+        store_digits(prefixes[..., head : head + _SECONDS_DIGITS], seconds)
+        prefixes[..., -1] = ord(":")
+        return prefixes
 
     def _fill(
         self,
         out: NDArray[np.uint8],
         layout: EntryLayout,
+        prefixes: NDArray[np.uint8],
         hashes: NDArray[np.uint64],
-        timestamps: NDArray[np.int64],
+        nanos: NDArray[np.int64],
     ) -> None:
-        layout.store_head(out, *split_seconds(timestamps))
-        digits = np.empty((*timestamps.shape, TIMESTAMP_DIGITS), np.uint8)
-        store_digits(digits, timestamps)
-        self._lines.store(out[..., len(layout.head) :], hashes, digits)
+        """Store entries into ``out`` (..., width).
+
+        ``prefixes`` may have fewer rows than ``nanos`` (...), and is broadcast.
+        """
+        head = len(layout.head)
+        records_of(out[..., : prefixes.shape[-1]])[...] = records_of(prefixes)
+        layout.store_nanos(out, nanos)
+        if self._lines.include_time:
+            store_digits(out[..., head + _SECONDS_DIGITS : head + TIMESTAMP_DIGITS], nanos)
+        self._lines.store_text(out[..., head:], hashes)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BLOCK_BYTES: Final = 128 * 1024
-"""Working set of a kernel: a block that stays in the L2 cache."""
+BLOCK_BYTES: Final = 512 * 1024
+"""Working set of a kernel: small enough for the L2 cache, large enough for numpy's overhead."""
 
 _FOUR_DIGITS: Final = np.frombuffer(
     "".join(f"{number:04d}" for number in range(10_000)).encode(), dtype="<u4"
@@ -43,29 +43,45 @@ def varint_lengths(values: NDArray[Any]) -> NDArray[np.uint8]:
     return lengths
 
 
-def store_words(out: NDArray[np.uint8], words: NDArray[np.uint64]) -> None:
-    """Store the low bytes of ``words`` (...) little-endian into ``out`` (..., at most 8 bytes)."""
+def records_of(out: NDArray[np.uint8]) -> NDArray[Any]:
+    """View the last axis of ``out`` (..., width), contiguous, as one record (...).
+
+    Assigning records is one ``memcpy`` each.
+    """
+    view: NDArray[Any] = out.view(f"V{out.shape[-1]}")[..., 0]
+    return view
+
+
+def store_words(out: NDArray[np.uint8], words: NDArray[Any]) -> None:
+    """Store the low bytes of ``words`` (...) little-endian into ``out`` (..., width).
+
+    The words are unsigned, and at least as wide as ``out``.
+    """
     at, width = 0, out.shape[-1]
     for size in (8, 4, 2, 1):
         while width - at >= size:
-            part = words if at == 0 else words >> np.uint64(8 * at)
+            part = words if at == 0 else words >> words.dtype.type(8 * at)
             view = out[..., at : at + size].view(f"<u{size}")[..., 0]
             np.copyto(view, part, casting="unsafe")
             at += size
 
 
-def varint_words(values: NDArray[Any], n_bytes: int) -> NDArray[np.uint64]:
-    """Return each value's varint of ``n_bytes`` (at most 8) bytes, packed little-endian.
+def varint_words(values: NDArray[Any], n_bytes: int) -> NDArray[Any]:
+    """Return each value's varint of ``n_bytes`` bytes, packed little-endian.
 
-    Every value must need exactly ``n_bytes``: the encoding is the canonical, shortest one.
+    At most 8 bytes, as uint64; uint32 values stay uint32 and give at most 4 bytes. Every value
+    must need exactly ``n_bytes``: the encoding is the canonical, shortest one.
     """
-    source = values.astype(np.uint64)
-    words = source & np.uint64(0x7F)
+    source = values if values.dtype == np.uint32 else values.astype(np.uint64)
+    kind = source.dtype.type
+    words = source & kind(0x7F)
     for position in range(1, n_bytes):
         # bits 7p .. 7p+6 move to 8p .. 8p+6
-        words |= (source << np.uint64(position)) & np.uint64(0x7F << (8 * position))
+        part = source << kind(position)
+        part &= kind(0x7F << (8 * position))
+        words |= part
     continuation = sum(0x80 << (8 * position) for position in range(n_bytes - 1))
-    words |= np.uint64(continuation)
+    words |= kind(continuation)
     return words
 
 
@@ -75,22 +91,21 @@ def store_digits(out: NDArray[np.uint8], values: NDArray[Any]) -> None:
     Values are not negative and have at most ``width`` digits.
     """
     width = out.shape[-1]
-    rest = values.astype(np.uint64)
-    at = width
-    while at > 0:
+    # half the bits, twice the speed
+    kind = np.uint32 if width <= 9 else np.uint64
+    rest: NDArray[Any] = values.astype(kind)
+    for at in range(width, 0, -4):
         if at > 4:
-            high = rest // np.uint64(10_000)
-            low = rest - high * np.uint64(10_000)
+            high = rest // kind(10_000)
+            group = _FOUR_DIGITS.take((rest - high * kind(10_000)).astype(np.intp), mode="clip")
+            rest = high
         else:
-            high, low = rest, rest
-        group = _FOUR_DIGITS.take(low.astype(np.intp), mode="clip")
+            group = _FOUR_DIGITS.take(rest.astype(np.intp), mode="clip")
         if at >= 4:
             out[..., at - 4 : at].view("<u4")[..., 0] = group
         else:
-            shift = np.uint64(8 * (4 - at))
-            store_words(out[..., :at], group.astype(np.uint64) >> shift)
-        rest = high
-        at -= 4
+            group >>= np.uint32(8 * (4 - at))
+            store_words(out[..., :at], group)
 
 
 @dataclass(frozen=True, slots=True)
