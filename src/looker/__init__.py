@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from looker.version import __version__
+
 if TYPE_CHECKING:
     from looker.library.stream import (
         Connection,
@@ -23,8 +25,6 @@ __all__ = [
     "Validation",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict
 from yarl import URL
 
-from looker import __version__
+from looker.version import __version__
 
 if TYPE_CHECKING:
     import ssl

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-import looker
 from looker.cli.arguments import configured, rewritten
 from looker.cli.run_command import run_command
 from looker.errors import ExitCode, LookerError
 from looker.model.config import Mode
+from looker.target.limit_options import with_limit_options
+from looker.version import __version__
 
 app: Final = typer.Typer(
     name="looker",
@@ -30,7 +31,7 @@ app: Final = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"looker {looker.__version__}")
+        typer.echo(f"looker {__version__}")
         raise typer.Exit
 
 
@@ -54,6 +55,7 @@ app.command("metrics", help="Write metric series, read them back, and prove ever
 
 
 @app.command("target", help="Serve the embedded target: Loki's and Prometheus' APIs, in memory.")
+@with_limit_options
 def _target(
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -64,16 +66,40 @@ def _target(
     max_memory_mb: Annotated[
         int, typer.Option(help="When this much is stored, further pushes are refused for good.")
     ] = 1024,
-    range_boundary: Annotated[
+    like: Annotated[
         str,
         typer.Option(
-            help="Whether a range selector includes its oldest instant: closed (Prometheus 2)"
-            " or open (Prometheus 3, Cortex)."
+            help="Behave as this server: looker (all paths, no limits), loki-default, loki-raised,"
+            " cortex-default, cortex or prometheus."
         ),
-    ] = "closed",
+    ] = "looker",
+    range_boundary: Annotated[
+        str | None,
+        typer.Option(
+            help="Whether a range selector includes its oldest instant: closed (Prometheus 2)"
+            " or open (Prometheus 3, Cortex). Default: as --like."
+        ),
+    ] = None,
+    external_label: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE that remote read adds to every series; repeatable."),
+    ] = None,
+    require_tenant: Annotated[
+        bool, typer.Option("--require-tenant", help="Answer 401 without X-Scope-OrgID.")
+    ] = False,
+    oversized_answer: Annotated[
+        str,
+        typer.Option(
+            help="What a log answer above --max-grpc-message-mb ends in: hang, reset, 500."
+        ),
+    ] = "hang",
+    oversized_answer_hang: Annotated[
+        str, typer.Option(help="How long such an answer hangs before the connection is closed.")
+    ] = "60s",
     log_level: Annotated[
         str, typer.Option(help="Least level of log lines: debug, info, warning or error.")
     ] = "info",
+    **limits: Any,
 ) -> None:
     from looker.cli.run import serve  # noqa: PLC0415
 
@@ -82,7 +108,13 @@ def _target(
         "port": port,
         "mode": mode,
         "max_memory_mb": max_memory_mb,
+        "like": like,
         "range_boundary": range_boundary,
+        "external_label": external_label,
+        "require_tenant": require_tenant,
+        "oversized_answer": oversized_answer,
+        "oversized_answer_hang_s": oversized_answer_hang,
+        **limits,
     }
     serve(settings, log_level)
 

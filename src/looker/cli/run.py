@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from looker.backend.discovery import discover
@@ -12,17 +12,18 @@ from looker.engine.coordinator import Coordinator
 from looker.engine.pool import LocalPool
 from looker.engine.run_report import RunReport, redacted, write_atomically
 from looker.errors import ExitCode, LookerError, UsageError
+from looker.model.run_state import RunState
 from looker.model.verdict import gravest
 from looker.observe import log
 from looker.observe.environment import environment
+from looker.observe.exposition import RunCollector, metrics_server
+from looker.observe.live import LogView, view_for_terminal
 from looker.observe.result import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from looker.engine.messages import Phase
     from looker.model.config import RunConfig
-    from looker.model.report import CycleReport
 
 LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,12 @@ def run(config: RunConfig) -> ExitCode:
     """Run, print the result, and return the exit code."""
     _configure_log(config.log_level)
     clock = SystemClock()
+    state = RunState(config, clock.wall_ns())
     with ExitStack() as stack:
+        metrics = metrics_server(RunCollector(state, clock), config.http_server_port)
+        if metrics is not None:
+            stack.enter_context(metrics)
+            LOG.info("metrics at %s", metrics.url)
         url = config.url
         if url is None:
             from looker.target.config import TargetConfig  # noqa: PLC0415
@@ -50,16 +56,19 @@ def run(config: RunConfig) -> ExitCode:
             config.n_workers,
         )
         saver = _Saver(config)
+        live = view_for_terminal(state, clock)
         coordinator = Coordinator(
             config,
             target,
             LocalPool(),
             clock,
             environment=environment(),
-            view=_LogView(),
+            view=live or LogView(),
             save=saver.save,
+            state=state,
         )
-        report = coordinator.run()
+        with live or nullcontext():
+            report = coordinator.run()
     show(report.to_json())
     if saver.error is not None:
         return gravest([report.exit_code, saver.error.exit_code])
@@ -69,11 +78,11 @@ def run(config: RunConfig) -> ExitCode:
 
 def serve(settings: Mapping[str, Any], log_level: str) -> None:
     """Serve the embedded target until SIGINT or SIGTERM."""
-    from looker.target.config import TargetConfig  # noqa: PLC0415
+    from looker.target.config import config_of  # noqa: PLC0415
     from looker.target.run import run_target  # noqa: PLC0415
 
     _configure_log(log_level)
-    config = TargetConfig(**settings)
+    config = config_of(settings)
     run_target(config, lambda url: LOG.info("target (%s) listens at %s", config.mode, url))
 
 
@@ -100,29 +109,3 @@ class _Saver:
             self.error = error
         else:
             self.error = None
-
-
-class _LogView:
-    """Shows a run as log lines."""
-
-    def phase_began(self, cycle: int, phase: Phase) -> None:
-        LOG.info("cycle %d: %s phase begins", cycle, phase)
-
-    def progress(self, report: RunReport, cycle: int) -> None:
-        part = report.cycle(cycle)
-        LOG.debug(
-            "cycle %d: %d samples acknowledged, %d validated",
-            cycle,
-            part.write.samples_acked,
-            part.read.findings.n_validated if part.read is not None else 0,
-        )
-
-    def cycle_ended(self, report: CycleReport) -> None:
-        LOG.info(
-            "cycle %d: %s, %d samples acknowledged in %.2f s, %d validated",
-            report.cycle,
-            report.verdict,
-            report.write.samples_acked,
-            report.write.times.duration_s,
-            report.read.findings.n_validated if report.read is not None else 0,
-        )

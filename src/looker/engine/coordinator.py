@@ -25,6 +25,8 @@ from looker.engine.partition import shares
 from looker.engine.pool import Ended, Pool
 from looker.engine.run_report import RunReport, WorkerRecord
 from looker.model.report import WriteReport
+from looker.model.run_state import RunState
+from looker.model.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,8 +53,8 @@ class View(Protocol):
         """Show that a phase has begun."""
         ...
 
-    def progress(self, report: RunReport, cycle: int) -> None:
-        """Show how far the run is."""
+    def progress(self, state: RunState, cycle: int) -> None:
+        """Show how far the run is; called for every worker's news of a cycle."""
         ...
 
     def cycle_ended(self, report: CycleReport) -> None:
@@ -73,9 +75,13 @@ class Coordinator:
         environment: Mapping[str, Any],
         view: View,
         save: Callable[[RunReport], None],
+        state: RunState | None = None,
         hang_s: float = HANG_S,
     ) -> None:
-        """``save`` is given the report after every cycle and at the end."""
+        """``save`` is given the report after every cycle and at the end.
+
+        ``state`` is kept up to date for those who watch the run from other threads.
+        """
         self._config = config
         self._pool = pool
         self._clock = clock
@@ -83,7 +89,8 @@ class Coordinator:
         self._save = save
         self._hang_s = hang_s
         self._target = target
-        self._report = RunReport(config, target, environment, clock.wall_ns())
+        self._state = RunState(config, clock.wall_ns()) if state is None else state
+        self._report = RunReport(config, target, environment, self._state.started_ns)
         self._alive: set[int] = set()
         self._ready: set[int] = set()
         self._accounted_for: set[int] = set()
@@ -120,6 +127,7 @@ class Coordinator:
             case Ready(worker, pid, host):
                 record = self._report.workers[worker]
                 record.pid, record.host = pid, host
+                self._state.set_up(worker, up=True)
                 self._ready.add(worker)
                 if self._ready == self._alive:
                     self._begin(Go(0, Phase.WRITE))
@@ -144,13 +152,16 @@ class Coordinator:
             part.write = news.report
         else:
             part.read = news.report
-        self._view.progress(self._report, news.cycle)
+        self._state.hear(news.worker, news.cycle, news.report)
+        self._view.progress(self._state, news.cycle)
 
     def _hear_write(self, news: WriteEnded) -> None:
         self._report.part(news.worker, news.cycle).write = news.report
+        self._state.hear(news.worker, news.cycle, news.report)
         if news.report.refusal is not None:
             LOG.warning("worker %d: pushes failed: %s", news.worker, news.report.refusal)
-            self._broadcast(EndWrite())
+            if not self._config.allow_rejected:
+                self._broadcast(EndWrite())
         if news.report.wall_went_back_s:
             LOG.warning(
                 "worker %d: wall time went back by %.3f s",
@@ -161,12 +172,14 @@ class Coordinator:
 
     def _hear_read(self, news: ReadEnded) -> None:
         self._report.part(news.worker, news.cycle).read = news.report
+        self._state.hear(news.worker, news.cycle, news.report, over=True)
         if news.report.error is not None:
             LOG.warning("worker %d: reading failed: %s", news.worker, news.report.error)
         self._pass(news.worker, Go(news.cycle, Phase.READ))
 
     def _hear_end(self, news: Ended) -> None:
         self._alive.discard(news.worker)
+        self._state.set_up(news.worker, up=False)
         if not news.clean and news.worker not in self._accounted_for:
             cycles = self._report.workers[news.worker].cycles
             done = [
@@ -190,20 +203,29 @@ class Coordinator:
         passed.add(worker)
         if passed != set(self._report.workers):
             return
+        del self._passed[gate]
         if gate.phase is Phase.WRITE:
             self._begin(Go(gate.cycle, Phase.READ))
             return
         cycle = self._report.cycle(gate.cycle)
+        self._report.archive_before(gate.cycle)
         self._view.cycle_ended(cycle)
         self._report.finished_ns = self._clock.wall_ns()
-        if cycle.write.refusal is not None or cycle.read is None or cycle.read.error is not None:
-            # nothing more is to be expected of this target
+        if self._is_end(cycle):
             self._stop_all()
             return
         last = self._config.n_cycles and gate.cycle + 1 >= self._config.n_cycles
         if not last:
             self._save(self._report)
             self._begin(Go(gate.cycle + 1, Phase.WRITE))
+
+    def _is_end(self, cycle: CycleReport) -> bool:
+        """Tell whether a cycle's outcome makes further ones pointless or unwanted."""
+        if cycle.write.refusal is not None and not self._config.allow_rejected:
+            return True
+        if cycle.read is None or cycle.read.error is not None:
+            return True
+        return self._config.stop_on_mismatch and cycle.verdict is Verdict.FAILED
 
     def _begin(self, gate: Go) -> None:
         if self._stop_since_ns is None:

@@ -5,29 +5,36 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import deque
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-import looker
 from looker.errors import ExitCode, LookerError
 from looker.model.report import (
     SCHEMA_VERSION,
     CycleReport,
-    in_sequence,
     merged_read,
     merged_write,
     rfc3339,
 )
+from looker.model.run_state import Totals
 from looker.model.verdict import Verdict, gravest, worst
+from looker.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
+
+RECENT_CYCLES: Final = 16
+"""So many completed cycles are kept as they came; of earlier ones, JSON and sums."""
+MAX_ARCHIVED_CYCLES: Final = 1000
+MAX_ARCHIVED_PARTS: Final = 1000
+"""So many workers' parts of archived cycles are kept, of the newest ones."""
 
 
 @dataclass(slots=True)
@@ -42,7 +49,11 @@ class WorkerRecord:
 
 @dataclass(slots=True)
 class RunReport:
-    """A run as far as it has come."""
+    """A run as far as it has come.
+
+    A run may have any number of cycles, so the oldest ones are archived: first as JSON, then
+    without the workers' parts, then only in the totals, which always cover all cycles.
+    """
 
     config: RunConfig
     target: Target
@@ -52,6 +63,10 @@ class RunReport:
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     interrupted: bool = False
     faults: list[str] = field(default_factory=list)
+    _archive: deque[dict[str, Any]] = field(
+        default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
+    )
+    _archived: Totals = field(default_factory=Totals)
 
     def part(self, worker: int, cycle: int) -> CycleReport:
         """Return a worker's report of a cycle, made on first use."""
@@ -70,49 +85,66 @@ class RunReport:
         return merged
 
     def cycles(self) -> list[CycleReport]:
-        """Return all cycles that were begun."""
+        """Return the cycles that were begun, but for those that are archived."""
         numbers = {cycle for record in self._records() for cycle in record.cycles}
         return [self.cycle(number) for number in sorted(numbers)]
+
+    def archive_before(self, cycle: int) -> None:
+        """Archive the oldest of the cycles before ``cycle``, which all workers have completed."""
+        for past in self.cycles():
+            if past.cycle >= cycle - RECENT_CYCLES:
+                return
+            self._archive.append(self._cycle_json(past))
+            n_whole = MAX_ARCHIVED_PARTS // max(1, len(self.workers))
+            if len(self._archive) > n_whole:
+                self._archive[-n_whole - 1]["workers"] = []
+            self._archived = self._archived.plus(past)
+            for record in self._records():
+                record.cycles.pop(past.cycle, None)
+
+    def totals(self) -> Totals:
+        """Return what all cycles that were begun have come to."""
+        total = self._archived
+        for cycle in self.cycles():
+            total = total.plus(cycle)
+        return total
 
     @property
     def verdict(self) -> Verdict:
         """What the run has shown."""
-        return worst(cycle.verdict for cycle in self.cycles())
+        return worst(self.totals().verdicts)
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code, by the precedence of the verdict's kinds."""
+        return self._exit_code(self.totals())
+
+    def _exit_code(self, totals: Totals) -> ExitCode:
+        write, verdict = totals.write, worst(totals.verdicts)
         codes = [ExitCode.PASSED]
-        if self.verdict is Verdict.FAILED:
+        if verdict is Verdict.FAILED:
             codes.append(ExitCode.MISMATCH)
         if self.faults:
             codes.append(ExitCode.INTERNAL)
         if self.interrupted:
             codes.append(ExitCode.INTERRUPTED)
-        write = merged_write(cycle.write for cycle in self.cycles())
-        if self.verdict is Verdict.UNKNOWN or write.pushes_rejected or write.pushes_unresolved:
+        lost = write.pushes_rejected or write.pushes_unresolved
+        if verdict is Verdict.UNKNOWN or (lost and not self.config.allow_rejected):
             codes.append(ExitCode.TARGET)
         return gravest(codes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, of schema version 1."""
-        cycles = self.cycles()
-        added: set[str] = set()
-        for cycle in cycles:
-            if cycle.read is not None:
-                added |= cycle.read.findings.added_labels
-        write = merged_write(cycle.write for cycle in cycles)
-        write.times = in_sequence(cycle.write.times for cycle in cycles)
-        read = merged_read(cycle.read for cycle in cycles)
-        if read is not None:
-            read.times = in_sequence(part.read.times for part in cycles if part.read is not None)
+        totals = self.totals()
+        write, read = totals.write, totals.read
+        added = set() if read is None else read.findings.added_labels
         return {
             "schema_version": SCHEMA_VERSION,
-            "looker_version": looker.__version__,
+            "looker_version": __version__,
             "invocation_id": self.config.invocation_id,
             "mode": self.config.mode.value,
-            "verdict": self.verdict.value,
-            "exit_code": int(self.exit_code),
+            "verdict": worst(totals.verdicts).value,
+            "exit_code": int(self._exit_code(totals)),
             "interrupted": self.interrupted,
             "faults": self.faults,
             "started_at": rfc3339(self.started_ns),
@@ -125,11 +157,11 @@ class RunReport:
                 "version": self.target.version,
                 "revision": self.target.revision,
                 "embedded": self.target.embedded,
-                "clock_skew_s": None,
+                "clock_skew_s": self.target.clock_skew_s,
                 "adds": sorted(added),
-                "limits": {},
+                "limits": dict(self.target.limits),
             },
-            "cycles": [self._cycle_json(cycle) for cycle in cycles],
+            "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
             "totals": {
                 "write": write.to_json(),
                 "read": None if read is None else read.to_json(),

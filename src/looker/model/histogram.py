@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -144,8 +142,20 @@ class Histogram:
     @property
     def sum_us(self) -> int:
         """Sum of all values, each counted as the middle of its slot; 0 when empty."""
-        # Python's integers, because int64 would overflow after some 10**9 long durations.
-        return sum(_middle_us(slot) * count for slot, count in self._counts.items())
+        slots, counts = self._columns()
+        doublings = np.maximum((slots >> _HALF_BITS) - 1, 0)
+        offsets = slots - (doublings << _HALF_BITS)
+        # Doubles are exact up to 2**53. What is shifted is a Python integer, as an int64 would
+        # overflow after some 10**9 long durations.
+        per_doubling = zip(
+            np.bincount(doublings, offsets * counts).tolist(),
+            np.bincount(doublings, counts).tolist(),
+            strict=True,
+        )
+        return sum(
+            (int(offset) << doubling) + int(n) * ((1 << doubling) >> 1)
+            for doubling, (offset, n) in enumerate(per_doubling)
+        )
 
     def counts_up_to(self, bounds_us: Sequence[int]) -> list[int]:
         """Return, for each of the ascending bounds, how many values do not exceed it.
@@ -155,12 +165,12 @@ class Histogram:
         ``bound + 1`` is a slot's first value, as are 1250, 1875 (and all others that are below
         2048) times any power of two.
         """
-        last_slots = [_slot_of(bound) for bound in bounds_us]
+        slots, counts = self._columns()
+        firsts = np.searchsorted([_slot_of(bound) for bound in bounds_us], slots)
         # one more than the bounds: what exceeds them all
-        counts = [0] * (len(last_slots) + 1)
-        for slot, count in self._counts.items():
-            counts[bisect_left(last_slots, slot)] += count
-        return list(accumulate(counts[:-1]))
+        per_bound = np.bincount(firsts, counts, len(bounds_us) + 1).astype(np.int64)
+        cumulated: list[int] = np.cumsum(per_bound[:-1]).tolist()
+        return cumulated
 
     def percentile_us(self, p: float) -> int:
         """Value that ``p`` percent (0 to 100) of the values do not exceed; 0 when empty.
@@ -222,6 +232,14 @@ class Histogram:
         histogram = cls()
         histogram._counts = counts
         return histogram
+
+    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the slots in use and their counts."""
+        n = len(self._counts)
+        return (
+            np.fromiter(self._counts.keys(), np.int64, n),
+            np.fromiter(self._counts.values(), np.int64, n),
+        )
 
     def _add_counts(self, items: Iterable[tuple[int, int]]) -> None:
         counts = self._counts

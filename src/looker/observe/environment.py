@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PACKAGES = ("numpy", "httpx", "aiohttp", "uvloop", "protobuf", "cramjam", "python-snappy")
+_PACKAGES = (
+    "numpy",
+    "httpx",
+    "aiohttp",
+    "uvloop",
+    "protobuf",
+    "cramjam",
+    "python-snappy",
+    "prometheus-client",
+)
 _ROOT = Path("/")
 
 

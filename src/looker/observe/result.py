@@ -64,6 +64,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
     ]
     for name, key in (
         ("  pushes retried", "pushes_retried"),
+        ("  pushes divided", "pushes_divided"),
         ("  pushes rejected", "pushes_rejected"),
         ("  pushes indeterminate", "pushes_indeterminate"),
         ("  pushes unresolved", "pushes_unresolved"),
