@@ -1,7 +1,7 @@
 """A second, plain and slow account of what Looker writes and of how servers answer.
 
-Nothing of ``looker.generate`` or ``looker.wire`` is used but the official protobuf classes: integers
-are Python's, one sample at a time.
+Nothing of ``looker.generate`` or ``looker.wire`` is used but the official protobuf classes:
+integers are Python's, one sample at a time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from looker.generate.content import Content
-from looker.model.config import Compressability
+from looker.model.config import Compressability, Mode, ReadApi, RunConfig
 from looker.model.fragment import LEDGER_DTYPE, FragmentBatch, FragmentState
 from looker.model.labels import LabelScheme
+from looker.model.retry import RetryPolicy
 from looker.verify.pages import Page, PageLimits, Selection, pages
 from looker.wire.proto import loki_pb2, prometheus_pb2
 
@@ -37,6 +38,11 @@ ACKED, REJECTED, MAYBE = (
 )
 Samples = list[tuple[int, Any]]
 Elements = list[tuple[dict[str, str], Samples]]
+EXTRA_LABELS = (
+    (),
+    (("zone", "eu"),),
+    (("A", "1"), ("looker_h", 'a "b" \\c'), ("looker_v", "\u00e4\u20ac" * 50)),
+)
 
 
 def mix(z: int) -> int:
@@ -108,14 +114,20 @@ def labels(scheme: LabelScheme, stream: int) -> dict[str, str]:
         "looker_group": f"{scheme.invocation_id}-{scheme.born_in_cycle}-g{group}",
         "looker_uniquename": uniquename(scheme, stream),
     }
-    if not scheme.metrics:
-        return own
-    n_names = (scheme.n_streams + 9_999) // 10_000
-    return {"__name__": f"looker_metric_{str(stream // 10_000).zfill(len(str(n_names - 1)))}", **own}
+    own |= dict(scheme.extra)
+    if scheme.metrics:
+        n_names = (scheme.n_streams + 9_999) // 10_000
+        name = str(stream // 10_000).zfill(len(str(n_names - 1)))
+        own["__name__"] = f"looker_metric_{name}"
+    return {name: own[name] for name in sorted(own)}
 
 
 def selector(own: dict[str, str]) -> str:
-    return "{" + ", ".join(f'{name}="{value}"' for name, value in own.items()) + "}"
+    return "{" + ", ".join(f"{name}={quoted(value)}" for name, value in own.items()) + "}"
+
+
+def quoted(value: str) -> str:
+    return '"' + "".join("\\" + char if char in '"\\' else char for char in value) + '"'
 
 
 @cache
@@ -154,10 +166,11 @@ def make_content(**changed: Any) -> Content:
     """Return a small content; arguments replace fields of it or of its label scheme."""
     scheme = {"invocation_id": "id.x", "born_in_cycle": 0, "n_streams": 12, "group_size": 12}
     scheme |= {name: changed.pop(name) for name in list(changed) if name in scheme}
+    metrics, extra = changed.pop("metrics", False), changed.pop("extra", ())
     fields = {
         "seed": 7,
         "generation": 0,
-        "scheme": LabelScheme(**scheme, metrics=changed.pop("metrics", False)),  # type: ignore[arg-type]
+        "scheme": LabelScheme(**scheme, metrics=metrics, extra=extra),  # type: ignore[arg-type]
         "n_chars": 45,
         "compressability": Compressability.MIN,
         "n_samples": 4,
@@ -306,8 +319,8 @@ class History:
     def pages(self, max_samples: int, cycle: int = 0) -> list[Page]:
         rows = self.rows()
         content = self.content
-        selection = Selection("looker_group=x".partition("="), 0, content.scheme.n_streams)  # type: ignore[arg-type]
-        limits = PageLimits(max_samples)
+        selection = Selection(("looker_group", "=", "x"), range(content.scheme.n_streams))
+        limits = PageLimits(max_samples, max_answer=10**9)
         return list(pages(content, selection, rows, np.arange(len(rows)), cycle, limits))
 
     def elements(self, *, optional: bool = False) -> Elements:
@@ -352,3 +365,37 @@ def summary(findings: Findings) -> dict[str, int]:
         counters[name] = getattr(findings, name)
     assert findings.n_mismatches == sum(findings.counts.values())
     return {name: n for name, n in counters.items() if n}
+
+
+def log_config() -> RunConfig:
+    """Return a good configuration of a run that writes logs."""
+    return RunConfig(
+        mode=Mode.LOGS,
+        url="http://127.0.0.1:3100",
+        invocation_id="looker-1",
+        seed=1,
+        n_streams=100,
+        n_samples_per_fragment=10,
+        n_fragments_per_message=5,
+        n_chars_per_line=100,
+        compressability=Compressability.MIN,
+        stop_after_n_fragments=10,
+        stop_after_n_seconds=None,
+        n_cycles=1,
+        change_streams_every_n_cycles=0,
+        skip_read=False,
+        read_n_streams=None,
+        read_api=ReadApi.AUTO,
+        read_grace_s=10.0,
+        max_concurrent_writes=10,
+        max_concurrent_reads=10,
+        step_ns=1000,
+        min_lag_s=30.0,
+        max_lag_s=120.0,
+        n_workers=2,
+        align_phases=True,
+        tenant=None,
+        retry=RetryPolicy(),
+        report=None,
+        log_level="info",
+    )

@@ -1,6 +1,6 @@
 """What tests start: real servers, the command line, a proxy that misbehaves as told.
 
-A pytest plugin as well: ``pytest_plugins = ["servers"]`` brings the fixtures at its end.
+The fixtures at its end belong to the modules that import them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -21,19 +22,33 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
+
+from looker.backend.discovery import discover
+from looker.clock import SystemClock
+from looker.engine.coordinator import HANG_S, Coordinator
+from looker.engine.pool import LocalPool
+from looker.model.config import Compressability, Mode, ReadApi, RunConfig
+from looker.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
-    from looker.engine.messages import WorkerPlan
+    from looker.engine.coordinator import View
+    from looker.engine.messages import Phase, WorkerPlan
+    from looker.engine.run_report import RunReport
+    from looker.model.report import CycleReport
+
+    Forward = Callable[[], Awaitable["Answer"]]
+    Script = Callable[[int, Forward], Awaitable["Answer"]]
 
 PATIENCE_S: Final = 60.0
 """How long anything is waited for before a test fails: much longer than it ever takes."""
@@ -155,10 +170,6 @@ class Prometheus:
         process, self._process = self._process, None
         process.send_signal(number)
         process.wait(PATIENCE_S)
-
-    def restart(self, number: signal.Signals = signal.SIGTERM) -> None:
-        self.end(number)
-        self.start()
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the ``data`` of an answer of its HTTP API."""
@@ -282,6 +293,11 @@ class Run:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_python(self) -> bool:
+        """Whether the process runs the interpreter already."""
+        return b"looker" in Path(f"/proc/{self.pid}/cmdline").read_bytes()
+
     def text(self, name: str) -> str:
         return (self.directory / f".{name}").read_text(encoding="utf-8")
 
@@ -321,6 +337,77 @@ def embedded_target(tmp_path: Path, *arguments: str) -> Iterator[str]:
         assert run.result().code == 0
 
 
+def run_config(url: str | None, **changes: Any) -> RunConfig:
+    """Return the configuration of a small run of metrics, for engines in the test's process."""
+    config = RunConfig(
+        mode=Mode.METRICS,
+        url=url,
+        invocation_id=new_id(),
+        seed=1,
+        n_streams=4,
+        n_samples_per_fragment=5,
+        n_fragments_per_message=1,
+        n_chars_per_line=100,
+        compressability=Compressability.MIN,
+        stop_after_n_fragments=2,
+        stop_after_n_seconds=None,
+        n_cycles=1,
+        change_streams_every_n_cycles=0,
+        skip_read=False,
+        read_n_streams=None,
+        read_api=ReadApi.AUTO,
+        read_grace_s=0.0,
+        max_concurrent_writes=4,
+        max_concurrent_reads=4,
+        step_ns=1_000_000,
+        min_lag_s=30.0,
+        max_lag_s=120.0,
+        n_workers=1,
+        align_phases=True,
+        tenant=None,
+        retry=RetryPolicy(20.0, 0.1, 0.2, 0.5),
+        report=None,
+        log_level="info",
+    )
+    return replace(config, **changes)
+
+
+def new_id() -> str:
+    """Return an invocation id that no other test uses."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+class SilentView:
+    """Shows nothing of a run."""
+
+    def phase_began(self, cycle: int, phase: Phase) -> None:
+        pass
+
+    def progress(self, report: RunReport, cycle: int) -> None:
+        pass
+
+    def cycle_ended(self, report: CycleReport) -> None:
+        pass
+
+
+def run_engine(config: RunConfig, *, view: View | None = None, hang_s: float = HANG_S) -> RunReport:
+    """Run a configuration with the coordinator in this process."""
+    assert config.url is not None
+    saved: list[RunReport] = []
+    report = Coordinator(
+        config,
+        discover(config, config.url),
+        LocalPool(),
+        SystemClock(),
+        environment={},
+        view=view or SilentView(),
+        save=saved.append,
+        hang_s=hang_s,
+    ).run()
+    assert saved[-1] is report
+    return report
+
+
 # --- workers that are patched before they begin ------------------------------------------------
 
 
@@ -334,6 +421,20 @@ def impatient_worker(
 
     client.REQUEST_TIMEOUT_S = 1.0  # type: ignore[misc]
     client.READ_RETRY = RetryPolicy(1.0, 0.1, 0.2, 0.5)  # type: ignore[misc]
+    enter_worker(plan, commands, results)
+
+
+def broken_worker(
+    plan: WorkerPlan, commands: Connection[Any, Any], results: Connection[Any, Any]
+) -> None:
+    """Be a worker that fails as soon as it enters its first cycle."""
+    from looker.engine import worker  # noqa: PLC0415 - only in the worker's process
+    from looker.engine.pool import enter_worker  # noqa: PLC0415
+
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError("broken by a test")
+
+    worker.Worker._enter_generation = fail  # type: ignore[method-assign]
     enter_worker(plan, commands, results)
 
 
@@ -354,16 +455,12 @@ RESET: Final = Answer(status=-1)
 STALL: Final = Answer(status=-2)
 """No answer: the connection stays as it is, until the client gives up."""
 
-Forward = "Callable[[], Awaitable[Answer]]"
-Script = "Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]]"
-
 _PUSHES: Final = ("/write", "/push")
 _READS: Final = ("/api/v1/read", "/api/v1/query", "/query_range")
 _DROPPED: Final = {"host", "content-length", "accept-encoding", "transfer-encoding", "connection"}
-_NO_PROXY: Final = urllib.request.ProxyHandler({})
 
 
-async def honest(_number: int, forward: Callable[[], Awaitable[Answer]]) -> Answer:
+async def honest(_number: int, forward: Forward) -> Answer:
     return await forward()
 
 
@@ -378,12 +475,12 @@ class Proxy:
         self,
         backend: str,
         *,
-        push: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = honest,
-        read: Callable[[int, Callable[[], Awaitable[Answer]]], Awaitable[Answer]] = honest,
+        push: Script = honest,
+        read: Script = honest,
     ) -> None:
         self._backend = backend
         self._push, self._read = push, read
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
         self._started = threading.Event()
         self._stopping: asyncio.Event
@@ -405,10 +502,9 @@ class Proxy:
             raise self.faults[0]
 
     def _serve(self) -> None:
-        try:
-            self._loop.run_until_complete(self._main())
-        finally:
-            self._loop.close()
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._main())
 
     async def _main(self) -> None:
         self._stopping = asyncio.Event()
@@ -419,7 +515,9 @@ class Proxy:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with aiohttp.ClientSession(auto_decompress=False) as session:
+        async with aiohttp.ClientSession(
+            auto_decompress=False, skip_auto_headers=["Accept-Encoding"]
+        ) as session:
             self._session = session
             self._started.set()
             await self._stopping.wait()
@@ -436,7 +534,7 @@ class Proxy:
             }
             url = self._backend + request.raw_path
             async with self._session.request(
-                request.method, aiohttp.client.URL(url, encoded=True), data=body, headers=headers
+                request.method, URL(url, encoded=True), data=body, headers=headers
             ) as answer:
                 kept = {
                     name: value
@@ -500,17 +598,17 @@ def raw_server(reply: bytes | None) -> Iterator[str]:
 # --- fixtures ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """One Prometheus for all tests that leave it running."""
+@pytest.fixture(name="prometheus", scope="module")
+def shared_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """One Prometheus for all tests of a module that leave it running."""
     require_prometheus()
     with Prometheus(tmp_path_factory.mktemp("prometheus")) as server:
         yield server
 
 
-@pytest.fixture
-def own_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus of the test's own, which it may end."""
+@pytest.fixture(name="own_prometheus")
+def separate_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Start a Prometheus of the test's own, which it may end."""
     require_prometheus()
     with Prometheus(tmp_path_factory.mktemp("prometheus")) as server:
         yield server

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import referee
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import referee
 from looker.generate.lines import LineContent
 from looker.generate.logs import LogEncoder
 from looker.model.config import Compressability
@@ -48,6 +48,7 @@ def contents(draw: st.DrawFn) -> Content:
         born_in_cycle=draw(st.sampled_from([0, 9, 10, 4_294_967_295])),
         n_streams=n_streams,
         group_size=draw(st.integers(1, min(1000, n_streams))),
+        extra=draw(st.sampled_from(referee.EXTRA_LABELS)),
         seed=draw(st.integers(0, 2**64 - 1)),
         generation=draw(st.integers(0, 2**32 - 1)),
         n_chars=draw(st.one_of(st.integers(20, 60), st.sampled_from([127, 128, 200, 300]))),
@@ -133,9 +134,7 @@ def test_a_batch_is_ordered_by_the_width_of_its_entries() -> None:
     [(1500, 130, 1), (1500, 130, 1_000_003), (7, 40_000, 5), (3, 200_000, 400_000_000)],
 )
 def test_fragments_larger_than_a_block(n_samples: int, n_chars: int, step_ns: int) -> None:
-    content = referee.make_content(
-        n_samples=n_samples, n_chars=n_chars, step_ns=step_ns
-    )
+    content = referee.make_content(n_samples=n_samples, n_chars=n_chars, step_ns=step_ns)
     batch = referee.make_batch(content, [3, 1], [2, 9], [NOW_S * S + 300_000_000, NOW_S * S])
     assert_as_referee(content, LogEncoder(content).encode(batch), 1)
 
@@ -153,7 +152,7 @@ def test_many_small_fragments_in_blocks() -> None:
     st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6),
     st.booleans(),
 )
-@example(1, Compressability.MEDIUM, [5], False)  # noqa: FBT003
+@example(1, Compressability.MEDIUM, [5], False)
 def test_lines_of_any_length(
     n_text: int, compressability: Compressability, hashes: list[int], include_time: bool
 ) -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import referee
 from hypothesis import given
 from hypothesis import strategies as st
 
+import referee
 from looker.generate.metrics import MetricEncoder
 from looker.model.config import Compressability
 from looker.wire.prometheus import (
@@ -44,6 +44,7 @@ def contents(draw: st.DrawFn) -> Content:
         born_in_cycle=draw(st.sampled_from([0, 9, 10, 123_456])),
         n_streams=n_streams,
         group_size=draw(st.integers(1, min(1000, n_streams))),
+        extra=draw(st.sampled_from(referee.EXTRA_LABELS)),
         seed=draw(st.integers(0, 2**64 - 1)),
         generation=draw(st.integers(0, 2**32 - 1)),
         compressability=draw(st.sampled_from(Compressability)),
@@ -100,9 +101,7 @@ def test_batches_larger_than_a_block(n_streams: int, n_samples: int) -> None:
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS - 1), st.integers(1, 2**64 - 1)
-        ),
+        st.tuples(st.integers(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS - 1), st.integers(1, 2**64 - 1)),
         min_size=1,
         max_size=20,
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from looker.model.query import RangeQuery
 
 MAX_ANSWER_BYTES: Final = 1 << 30
+_MAX_QUERY_STRING: Final = 2000
+"""Longer ones are sent as a body: proxies cut off lines, often at 8 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,12 @@ class LokiApi(_Pushes):
         headers = dict(self._query_headers)
         if query.fresh:
             headers["Cache-Control"] = "no-cache"
-        url = f"{self._target.url}{self._target.query_path}?{urlencode(parameters)}"
-        return Request("GET", url, headers, None)
+        url = self._target.url + self._target.query_path
+        encoded = urlencode(parameters)
+        if len(encoded) > _MAX_QUERY_STRING:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            return Request("POST", url, headers, encoded.encode())
+        return Request("GET", f"{url}?{encoded}", headers, None)
 
     def body(self, answer: Answer) -> bytes:
         """Return the JSON of a successful answer."""

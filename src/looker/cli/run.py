@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.discovery import discover
 from looker.clock import SystemClock
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
 
 LOG = logging.getLogger(__name__)
+_WINDOW_WARNING_S: Final = 50 * 60
 
 
 def run(config: RunConfig) -> ExitCode:
@@ -55,6 +56,12 @@ def run(config: RunConfig) -> ExitCode:
             config.seed,
             config.n_workers,
         )
+        if config.start_time_ns is None and config.max_lag_s > _WINDOW_WARNING_S:
+            LOG.warning(
+                "--max-lag-seconds %g: Loki and Prometheus refuse what is more than an hour behind"
+                " the newest sample of a stream, or of all series",
+                config.max_lag_s,
+            )
         saver = _Saver(config)
         live = view_for_terminal(state, clock)
         coordinator = Coordinator(

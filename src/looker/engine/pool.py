@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.context
 import signal
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,6 +85,8 @@ class LocalPool:
     def start(self, plans: Sequence[WorkerPlan]) -> None:
         """Start a worker for each plan."""
         context = multiprocessing.get_context("spawn")
+        # starting it unblocks these signals, so it must not be the first worker's start that does
+        resource_tracker.ensure_running()
         # a signal that comes while an interpreter starts waits until the worker knows what to do
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
         try:

@@ -244,6 +244,9 @@ class Worker:
                         loop.call_soon_threadsafe(self._open, gate)
         except (EOFError, OSError):
             os._exit(ExitCode.INTERNAL)
+        except RuntimeError:
+            # the loop is closed: this worker is through, and nobody waits for commands
+            return
 
 
 def coupling_of(config: RunConfig) -> Coupling:

@@ -57,7 +57,9 @@ class Coupling:
         # newest of the first fragment: start + width, at most now - min_lag
         latest = now_ns - self.min_lag_ns - self.width_ns
         # newest before the first fragment: start - step, at least now - max_lag
-        earliest = min(latest, now_ns - self.max_lag_ns + self.step_ns)
+        earliest = now_ns - self.max_lag_ns + self.step_ns
+        # a multiple of the tick, so that rounding down does not lead before it
+        earliest = min(latest, earliest + -earliest % self.tick_ns)
         span = latest - earliest
         fractions = (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53
         starts = earliest + (fractions * span).astype(np.int64)
@@ -117,7 +119,8 @@ class Population:
         self._limited = max_fragments is not None
         if max_fragments is not None:
             # all streams of a cycle that was limited stand at the same number
-            self._limits = self.n_fragments + np.uint32(max_fragments)
+            limits = self.n_fragments.astype(np.uint64) + np.uint64(max_fragments)
+            self._limits = np.minimum(limits, np.uint64(2**32 - 1)).astype(np.uint32)
         self._cursor = 0
         self.outstanding[:] = 0
 

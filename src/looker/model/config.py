@@ -48,6 +48,7 @@ MAX_LINE_CHARS: Final = 1_000_000
 MAX_FRAGMENT_BYTES: Final = 512 * 1024 * 1024
 MAX_STREAMS: Final = 100_000_000
 MAX_WIDTH_S: Final = 366 * 86_400
+MAX_LAG_S: Final = 10 * 366 * 86_400
 MIN_START_TIME_NS: Final = 315_532_800 * NS_PER_S
 MAX_START_TIME_NS: Final = 4_102_444_800 * NS_PER_S
 MAX_LOG_AGE_S: Final = 7_200
@@ -275,6 +276,8 @@ def _check_times(config: RunConfig) -> None:
     step_option = (
         "--log-time-increment-ns" if config.mode is Mode.LOGS else "--metrics-time-increment-ms"
     )
+    if config.step_ns > MAX_WIDTH_S * NS_PER_S:
+        raise UsageError(step_option, "is more than a year")
     if config.step_ns < 1:
         raise UsageError(step_option, "must be at least 1: two samples of one time are one sample")
     width_s = config.width_ns / NS_PER_S
@@ -290,8 +293,23 @@ def _check_times(config: RunConfig) -> None:
         MIN_START_TIME_NS <= config.start_time_ns < MAX_START_TIME_NS
     ):
         raise UsageError("--log-start-time", "must be a time from 1980 to 2100")
+    seconds = config.stop_after_n_seconds
+    if seconds is not None and not 0 < seconds < 10**9:
+        raise UsageError("--stop-write-after-n-seconds", f"must be positive, not {seconds:g}")
+    if not 0 <= config.read_grace_s < 10**6:
+        raise UsageError(
+            "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"
+        )
+    _check_lags(config, width_s)
+
+
+def _check_lags(config: RunConfig, width_s: float) -> None:
     if not config.min_lag_s >= 0:
         raise UsageError("--min-lag-seconds", f"must not be negative, not {config.min_lag_s:g}")
+    if not config.max_lag_s <= MAX_LAG_S:
+        raise UsageError(
+            "--max-lag-seconds", f"must be at most {MAX_LAG_S}, not {config.max_lag_s:g}"
+        )
     needed_s = config.min_lag_s + 3 * width_s
     if not config.max_lag_s >= needed_s:
         raise UsageError(
@@ -301,13 +319,6 @@ def _check_times(config: RunConfig) -> None:
         )
     if config.max_lag_s <= config.min_lag_s:
         raise UsageError("--max-lag-seconds", "must be larger than --min-lag-seconds")
-    seconds = config.stop_after_n_seconds
-    if seconds is not None and not 0 < seconds < 10**9:
-        raise UsageError("--stop-write-after-n-seconds", f"must be positive, not {seconds:g}")
-    if not 0 <= config.read_grace_s < 10**6:
-        raise UsageError(
-            "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"
-        )
 
 
 def checked_retry(

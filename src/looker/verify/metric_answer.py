@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from google.protobuf.message import DecodeError as ProtobufError
 
+from looker.errors import DecodeError
 from looker.model.config import NS_PER_MS
 from looker.model.mismatch import Findings
 from looker.verify.alignment import Received, align
@@ -145,7 +147,10 @@ class QueryAnswers:
 
 
 def _parse_labels(blob: bytes) -> dict[str, str]:
-    series = prometheus_pb2.TimeSeries.FromString(blob)
+    try:
+        series = prometheus_pb2.TimeSeries.FromString(blob)
+    except ProtobufError as error:
+        raise DecodeError(f"the labels of a series cannot be read: {error}") from error
     return {label.name: label.value for label in series.labels}
 
 

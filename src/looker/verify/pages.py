@@ -17,7 +17,7 @@ from looker.model.labels import GROUP, UNIQUENAME
 from looker.verify.expectation import Expectation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,8 +29,7 @@ class Selection:
     """Streams that one label matcher selects: (label, operator, value)."""
 
     matcher: tuple[str, str, str]
-    first_stream: int
-    end_stream: int
+    streams: Sequence[int]
 
     @classmethod
     def of_group(cls, content: Content, group: int) -> Selection:
@@ -38,7 +37,7 @@ class Selection:
         scheme = content.scheme
         first = group * scheme.group_size
         end = min(first + scheme.group_size, scheme.n_streams)
-        return cls((GROUP, "=", scheme.group(group)), first, end)
+        return cls((GROUP, "=", scheme.group(group)), range(first, end))
 
     @classmethod
     def of_streams(cls, content: Content, streams: list[int]) -> Selection:
@@ -49,7 +48,7 @@ class Selection:
         else:
             # a unique name holds letters, digits, '_', '-' and '.'; only the dot means something
             matcher = (UNIQUENAME, "=~", "|".join(name.replace(".", "[.]") for name in names))
-        return cls(matcher, streams[0], streams[-1] + 1)
+        return cls(matcher, tuple(streams))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,9 +77,12 @@ class Page:
         ]
 
     def _halves_by_stream(self) -> list[Page] | None:
-        streams = np.unique(self.expectation.streams)
-        if len(streams) < 2:
+        expected = np.unique(self.expectation.streams)
+        if len(expected) < 2:
             return None
+        # those of which nothing is expected as well, so that what comes of them shows
+        streams = np.array(self.selection.streams)
+        middle = np.searchsorted(streams, expected[len(expected) // 2])
         content = self.expectation.content
         return [
             Page(
@@ -89,7 +91,7 @@ class Page:
                 self.end_ns,
                 self.expectation.of(np.isin(self.expectation.streams, part)),
             )
-            for part in np.array_split(streams, 2)
+            for part in (streams[:middle], streams[middle:])
         ]
 
 

@@ -30,10 +30,14 @@ ROW_TEXT_AT: Final = 2 + 19 + 3
 
 @dataclass(frozen=True, slots=True)
 class RowForm:
-    """A row ``["<19 digits>","<line>"<extra>]`` and the comma or bracket behind it."""
+    """A row ``["<19 digits>","<line>"<extra>]`` and the comma or bracket behind it.
+
+    ``metadata`` are the names in ``extra``.
+    """
 
     n_chars: int
     extra: bytes
+    metadata: frozenset[str] = frozenset()
 
     @property
     def width(self) -> int:
@@ -98,7 +102,7 @@ def learn_form(
     row = _learn_row(body, begin + len(head), n_chars, tolerated)
     if numbered is None or row is None:
         return None
-    added = frozenset(labels) - frozenset(scheme.labels(stream))
+    added = (frozenset(labels) | row.metadata) - frozenset(scheme.labels(stream))
     return ElementForm(numbered, row, added)
 
 
@@ -107,7 +111,8 @@ def labels_match(
 ) -> bool:
     """Tell whether ``labels`` are the stream's, apart from those that are tolerated."""
     expected = scheme.labels(stream)
-    own = {name: value for name, value in labels.items() if name not in tolerated}
+    added = tolerated - expected.keys()
+    own = {name: value for name, value in labels.items() if name not in added}
     return own == expected
 
 
@@ -135,17 +140,15 @@ def _learn_row(body: bytes, begin: int, n_chars: int, tolerated: frozenset[str])
     if end < 0:
         return None
     extra = body[quote + 1 : end]
-    if extra and not _is_tolerated(extra, tolerated):
-        return None
-    return RowForm(n_chars, extra)
-
-
-def _is_tolerated(extra: bytes, tolerated: frozenset[str]) -> bool:
+    if not extra:
+        return RowForm(n_chars, extra)
     try:
         third = orjson.loads(b"[0" + extra + b"]")
     except orjson.JSONDecodeError:
-        return False
-    return len(third) == 2 and metadata_tolerated(third[1], tolerated)
+        return None
+    if len(third) != 2 or not metadata_tolerated(third[1], tolerated):
+        return None
+    return RowForm(n_chars, extra, frozenset(third[1].get("structuredMetadata", {})))
 
 
 def metadata_tolerated(metadata: Any, tolerated: frozenset[str]) -> bool:

@@ -48,13 +48,13 @@ def parse_matrix(body: bytes) -> Matrix:
     try:
         metrics: list[dict[str, Any]] = [element["metric"] for element in result]
         counts = np.fromiter((len(element["values"]) for element in result), np.int64)
-        pairs = chain.from_iterable(element["values"] for element in result)
+        pairs = list(chain.from_iterable(element["values"] for element in result))
         flat = list(chain.from_iterable(pairs))
         seconds = np.array(flat[0::2], np.float64)
         values = np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DecodeError(f"a series of the answer has another form: {error!r}") from error
-    if 2 * int(counts.sum()) != len(flat) or not (np.abs(seconds) < 2**33).all():
+    if not set(map(len, pairs)) <= {2} or not (np.abs(seconds) < 2**33).all():
         raise DecodeError("a sample of the answer is not [timestamp, value]")
     if not all(isinstance(metric, dict) for metric in metrics):
         raise DecodeError("a series of the answer has no labels")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import referee
 from hypothesis import given
 from hypothesis import strategies as st
 
+import referee
 from looker.generate.logs import LogEncoder
 from looker.generate.metrics import MetricEncoder
 from looker.generate.mixer import mix64, mix_in_place, sample_hashes, stream_keys, word_block
@@ -80,7 +80,9 @@ def test_every_byte_of_a_word_depends_on_every_bit_of_the_hash() -> None:
         assert (changed != original).any(axis=0).all()
 
 
-def lines_and_values(content: Content, streams: list[int], fragments: list[int]) -> dict[int, bytes]:
+def lines_and_values(
+    content: Content, streams: list[int], fragments: list[int]
+) -> dict[int, bytes]:
     """Return the encoded content by stream and fragment, as one key."""
     encoder = MetricEncoder(content) if content.scheme.metrics else LogEncoder(content)
     starts = [referee.NS + fragment * 1000 * referee.MS for fragment in fragments]
@@ -130,10 +132,7 @@ def test_samples_are_numbered_through_a_streams_fragments(metrics: bool) -> None
             batch = referee.make_batch(content, [2], [fragment], [start])
             encoder = MetricEncoder(content) if metrics else LogEncoder(content)
             body = encoder.encode(batch).buffer.tobytes()
-            expected = [
-                value
-                for _, value in referee.fragment_samples(content, 2, fragment, start)
-            ]
+            expected = [value for _, value in referee.fragment_samples(content, 2, fragment, start)]
             for value in expected:
                 wire = value.to_bytes(8, "little") if metrics else value[-tail:].encode()
                 assert wire in body

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import referee
 from hypothesis import given
 from hypothesis import strategies as st
 
+import referee
 from looker.generate.mixer import sample_hashes
 from looker.generate.values import value_bits
 from looker.model.config import Compressability

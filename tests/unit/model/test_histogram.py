@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import struct
-import timeit
 import zlib
 
 import numpy as np
@@ -233,17 +232,40 @@ def test_cut_or_altered_text_is_refused_or_read(values: list[int], data: st.Data
     assert altered == histogram_of(values) or str(altered).startswith("histogram: ")
 
 
-def test_recording_costs_about_what_a_dict_update_costs() -> None:
-    histogram, counts = Histogram(), dict[int, int]()
-    values = range(1_000, 1_000_000, 97)
+@given(many_durations_us, st.lists(durations_us, max_size=8).map(sorted))
+def test_counts_up_to_are_the_referees(values: list[int], bounds: list[int]) -> None:
+    referee = referee_of(values)
+    # the referee numbers slots as we do, and counts a bound's slot as a whole
+    expected = [
+        sum(
+            count
+            for slot, count in enumerate(referee.counts)
+            if count and slot <= referee._counts_index_for(bound)
+        )
+        for bound in bounds
+    ]
+    assert histogram_of(values).counts_up_to(bounds) == expected
 
-    def record() -> None:
-        for value in values:
-            histogram.record_us(value)
 
-    def update() -> None:
-        for value in values:
-            counts[value] = counts.get(value, 0) + 1
+@given(many_durations_us, st.integers(1, 2047), st.integers(0, 20))
+def test_counts_up_to_the_end_of_a_slot_are_exact(
+    values: list[int], first: int, doublings: int
+) -> None:
+    bound = min((first << doublings), HIGHEST_US) - 1
+    if bound == HIGHEST_US - 1:
+        bound = HIGHEST_US
+    assert histogram_of(values).counts_up_to([bound]) == [sum(value <= bound for value in values)]
 
-    ours, bare = (min(timeit.repeat(stage, number=1, repeat=7)) for stage in (record, update))
-    assert ours < 12 * bare
+
+def test_counts_up_to_negative_and_large_bounds() -> None:
+    histogram = histogram_of([0, 1, 5000, HIGHEST_US])
+    assert histogram.counts_up_to([-1, 0, 1, 4999, 5000, 10 * HIGHEST_US]) == [1, 1, 2, 2, 3, 4]
+    assert histogram.counts_up_to([]) == []
+    assert Histogram().counts_up_to([1, 2]) == [0, 0]
+
+
+@given(many_durations_us)
+def test_the_sum_counts_slots_by_their_middle(values: list[int]) -> None:
+    histogram = histogram_of(values)
+    assert histogram.sum_us == pytest.approx(sum(values), rel=1e-3)
+    assert histogram.mean_us * histogram.n == pytest.approx(histogram.sum_us)

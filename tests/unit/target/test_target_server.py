@@ -223,7 +223,7 @@ def test_wrong_settings_are_refused() -> None:
         {"port": 70_000},
         {"max_memory_mb": 0},
         {"mode": "x"},
-        {"max_entries_limit": 0},
+        {"like": "mimir"},
     ):
         with pytest.raises(UsageError):
             TargetConfig(**setting)  # type: ignore[arg-type]
