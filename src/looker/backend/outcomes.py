@@ -49,6 +49,7 @@ _MIMIR_RATE: Final = re.compile(r"set to ([\d.]+) items/s with a maximum allowed
 _LOKI_BURST: Final = 1.5
 _CORTEX_BURST: Final = 2.0
 _MIB: Final = 1 << 20
+_LINE_TOO_LONG: Final = re.compile(r"max entry size '(\d+)' bytes exceeded")
 
 
 def classify(
@@ -84,7 +85,16 @@ def classify(
         outcome = Outcome.TRANSIENT
     else:
         outcome = Outcome.REFUSED_PART
-    return Classified(outcome, reason, retry_after_s)
+    return Classified(outcome, reason + _advice(text), retry_after_s)
+
+
+def _advice(text: str) -> str:
+    """Return what to do about a limit, to be put behind the target's words."""
+    if (line := _LINE_TOO_LONG.search(text)) is not None:
+        return f"; the largest --n-chars-per-msg that fits is {line[1]}"
+    if _says(text, _STREAM_LIMIT):
+        return "; lower --n-concurrent-streams, or wait until the target forgets idle streams"
+    return ""
 
 
 def _too_many(
@@ -96,7 +106,7 @@ def _too_many(
 ) -> Classified:
     if not _says(text, _RATE_LIMIT):
         if _says(text, _STREAM_LIMIT):
-            return Classified(Outcome.REFUSED_PART, reason)
+            return Classified(Outcome.REFUSED_PART, reason + _advice(text))
         # Loki's limit per stream: part of the request is stored
         return Classified(Outcome.TRANSIENT, reason, retry_after_s)
     # Loki and Cortex decide this before they store anything

@@ -18,6 +18,8 @@ _STYLES: Final = {
     "not_checked": "bold",
 }
 _MAX_CYCLES: Final = 10
+_NAME_CHARS: Final = 32
+_COLUMN_CHARS: Final = 13
 _NONE: Final = "-"
 
 
@@ -25,9 +27,10 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what a run has come to, from its report (schema version 1)."""
     console = console or Console(highlight=False)
     cycles = report["cycles"]
-    shown = cycles if len(cycles) <= _MAX_CYCLES else cycles[-_MAX_CYCLES:]
-    table = Table(title=_title(report), title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("")
+    room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
+    shown = cycles[-max(1, min(room, _MAX_CYCLES)) :]
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("", no_wrap=True)
     for cycle in shown:
         table.add_column(f"cycle {cycle['cycle']}", justify="right")
     if len(cycles) > 1:
@@ -36,7 +39,9 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     unit = "entries" if report["mode"] == "logs" else "samples"
     for name, cells in _rows(shown, unit):
         table.add_row(name, *cells)
-    console.print(Group(table, *_examples(cycles), *_verdict(report, unit)))
+    title = Text(_title(report), style="italic", overflow="fold")
+    figures = [table] if cycles else []
+    console.print(Group(title, *figures, *_examples(cycles), *_verdict(report, unit)))
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -108,7 +113,9 @@ def _examples(cycles: list[Mapping[str, Any]]) -> list[Text]:
             counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
             lines.append(Text(f"\ncycle {cycle['cycle']}: {counts}; the first of them:"))
         for example in read["examples"]:
-            place = f"{example['stream']}, time {example['timestamp_ns']} ns"
+            place = str(example["stream"])
+            if example["timestamp_ns"] is not None:
+                place += f", time {example['timestamp_ns']} ns"
             if example["fragment"] is not None:
                 place += f", fragment {example['fragment']}, sample {example['position']}"
             lines.append(Text(f"  {example['kind']}: {place}", overflow="fold"))

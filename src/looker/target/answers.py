@@ -9,8 +9,13 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    Routes = dict[str, tuple[frozenset[str], Callable[["Request"], "Answer"]]]
+
+GET = frozenset({"GET"})
+POST = frozenset({"POST"})
+GET_OR_POST = GET | POST
 TEXT = "text/plain; charset=utf-8"
 NANOS = 1_000_000_000
 _RFC3339 = re.compile(
@@ -30,7 +35,10 @@ _UNITS_MS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One request: header names in lower case, parameters of the address and of a form body."""
+    """One request: header names in lower case, parameters of the address and of a form body.
+
+    ``matches`` are the values of ``match[]`` and ``match``, which may be given several times.
+    """
 
     method: str
     path: str
@@ -38,16 +46,22 @@ class Request:
     parameters: Mapping[str, str]
     body: bytes | bytearray
     tenant: str
+    matches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, body and headers of an answer."""
+    """Status, body and headers of an answer.
+
+    With ``drop_after_s`` nothing is sent: the connection is closed after so many seconds, or
+    reset where that is 0.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    drop_after_s: float | None = None
 
 
 class RefusedError(Exception):

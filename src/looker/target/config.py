@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from looker.errors import UsageError
+from looker.target.limits import (
+    LIKES,
+    PRESETS,
+    Like,
+    Limits,
+    Product,
+    limits_of,
+    product_of,
+    seconds_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Boundary = Literal["closed", "open"]
+Oversized = Literal["hang", "reset", "500"]
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True)
 class TargetConfig:
     """Settings of the embedded target.
 
-    ``port`` 0 takes a free one. ``mode`` "null" acknowledges and discards. ``range_boundary``
-    says whether a range selector includes its oldest instant ("closed", as Prometheus 2) or not
-    ("open", as Prometheus 3 and Cortex); the lookback of 5 minutes follows it. Raises UsageError
-    for a setting that cannot work.
+    ``port`` 0 takes a free one. ``mode`` "null" acknowledges and discards. ``like`` names the
+    server whose paths, texts and limits are served; "looker" serves all paths, without limits.
+    ``limits`` replaces the limits that ``like`` brings. ``range_boundary`` says whether a range
+    selector includes its oldest instant ("closed", as Prometheus 2) or not ("open", as
+    Prometheus 3 and Cortex); the lookback of 5 minutes follows it; None is as ``like`` does.
+    ``external_labels`` are added by remote read. ``require_tenant`` refuses requests without
+    X-Scope-OrgID. ``oversized_answer`` says what becomes of a log query's answer above
+    ``max_grpc_message_mb``: "hang" for so many seconds and then close, "reset", or "500".
+    Raises UsageError for a setting that cannot work.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     mode: Literal["memory", "null"] = "memory"
     max_memory_mb: int = 1024
-    max_entries_limit: int = 5000
-    range_boundary: Literal["closed", "open"] = "closed"
+    like: Like = "looker"
+    limits: Limits | None = None
+    range_boundary: Boundary | None = None
+    external_labels: tuple[tuple[str, str], ...] = ()
+    require_tenant: bool = False
+    oversized_answer: Oversized = "hang"
+    oversized_answer_hang_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -33,7 +61,63 @@ class TargetConfig:
             raise UsageError("--mode", f"{self.mode!r} is neither memory nor null")
         if self.max_memory_mb < 1:
             raise UsageError("--max-memory-mb", f"{self.max_memory_mb} is below 1")
-        if self.max_entries_limit < 1:
-            raise UsageError("--max-entries-limit", f"{self.max_entries_limit} is below 1")
-        if self.range_boundary not in {"closed", "open"}:
+        if self.like not in LIKES:
+            raise UsageError("--like", f"{self.like!r} is none of {', '.join(LIKES)}")
+        if self.range_boundary not in {None, "closed", "open"}:
             raise UsageError("--range-boundary", f"{self.range_boundary!r} is not closed or open")
+        if self.oversized_answer not in {"hang", "reset", "500"}:
+            raise UsageError(
+                "--oversized-answer", f"{self.oversized_answer!r} is none of hang, reset, 500"
+            )
+        if not 0 <= self.oversized_answer_hang_s <= 86_400:
+            raise UsageError(
+                "--oversized-answer-hang", "the time must be within 0 seconds and a day"
+            )
+        names = [name for name, _ in self.external_labels]
+        if len(set(names)) < len(names):
+            raise UsageError("--external-label", "a name is given twice")
+        if names and self.product not in {"looker", "prometheus"}:
+            raise UsageError("--external-label", f"--like {self.like} adds none")
+
+    @property
+    def product(self) -> Product:
+        """Whose paths and rules are served."""
+        return product_of(self.like)
+
+    @property
+    def applied(self) -> Limits:
+        """The limits in force."""
+        return PRESETS[self.like] if self.limits is None else self.limits
+
+    @property
+    def boundary(self) -> Boundary:
+        """The range boundary in force."""
+        if self.range_boundary is not None:
+            return self.range_boundary
+        return "open" if self.product == "cortex" else "closed"
+
+
+def config_of(settings: Mapping[str, Any]) -> TargetConfig:
+    """Make a configuration of the command line's values; a limit that is None is ``like``'s.
+
+    ``external_label`` is a list of NAME=VALUE; times may be durations. Raises UsageError.
+    """
+    limit_names = {one.name for one in fields(Limits)}
+    plain = {name: value for name, value in settings.items() if name not in limit_names}
+    labels = _labels(plain.pop("external_label", None) or ())
+    hang = plain.get("oversized_answer_hang_s")
+    if isinstance(hang, str):
+        plain["oversized_answer_hang_s"] = seconds_of("--oversized-answer-hang", hang)
+    config = TargetConfig(**plain, external_labels=labels)
+    changes = {name: value for name, value in settings.items() if name in limit_names}
+    return TargetConfig(**plain, external_labels=labels, limits=limits_of(config.like, changes))
+
+
+def _labels(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not value or _NAME.fullmatch(name) is None:
+            raise UsageError("--external-label", f"{text!r} is not of the form NAME=VALUE")
+        pairs.append((name, value))
+    return tuple(sorted(pairs))

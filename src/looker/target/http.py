@@ -9,6 +9,8 @@ connection are answered in their order without any queue.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -42,7 +44,8 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def __init__(self, handler: Handler, connections: set[asyncio.Transport]) -> None:
         self._handler = handler
         self._connections = connections
-        self._transport: asyncio.Transport | None = None
+        self._opened: asyncio.Transport | None = None
+        self._transport: asyncio.Transport | None = None  # None from the last answer on
         self._input = bytearray(_HEAD_BYTES)
         self._filled = 0
         self._head: tuple[str, str, dict[str, str]] | None = None
@@ -51,18 +54,21 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._received = 0
         self._length = 0
         self._chunks: _Chunks | None = None
+        self._hanging: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         # uvloop's transports are no subclasses of asyncio's
-        self._transport = cast("asyncio.Transport", transport)
+        self._opened = self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the transport; an unfinished request is dropped."""
-        if self._transport is not None:
-            self._connections.discard(self._transport)
-        self._transport = None
+        if self._opened is not None:
+            self._connections.discard(self._opened)
+        self._opened = self._transport = None
+        if self._hanging is not None:
+            self._hanging.cancel()
 
     def pause_writing(self) -> None:
         """Take no more requests while the client does not read its answers."""
@@ -184,7 +190,24 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if answer is None:
             answer = self._handler.answer(method, target, headers, self._body or b"")
         self._head = self._body = self._chunks = self._constant = None
+        if answer.drop_after_s is not None:
+            self._drop(answer.drop_after_s)
+            return
         self._write(answer, close=headers.get("connection", "").lower() == "close")
+
+    def _drop(self, after_s: float) -> None:
+        """Send nothing: close after a while, or reset at once."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        if after_s > 0:
+            transport.pause_reading()
+            self._hanging = asyncio.get_running_loop().call_later(after_s, transport.abort)
+            return
+        peer = transport.get_extra_info("socket")
+        if peer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what cannot be read on from, and close."""

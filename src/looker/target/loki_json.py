@@ -6,15 +6,20 @@ import codecs
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from looker.wire import records
 from looker.wire.columns import store_digits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from looker.target.loki_store import Page
     from looker.target.matchers import Labels
+
+    Stats = Callable[[int], bytes]
 
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LABEL_TEXT = str.maketrans({chr(code): f"\\u{code:04x}" for code in range(32)} | _SHORT)
@@ -23,7 +28,6 @@ _LINE_TEXT = _LABEL_TEXT | str.maketrans(_HTML) | {0xDCFF: "\\ufffd"}
 _INVALID = "\udcff"  # stands for a byte that is not UTF-8 until it is written as an escape
 _TIME_DIGITS = 19
 _LEAST_TIME = 10**18
-_CATEGORIZED = b",{}"
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
@@ -46,15 +50,30 @@ def _labels_json(labels: Labels) -> str:
     return "{" + ",".join(pairs) + "}"
 
 
-def render(page: Page, *, categorize: bool) -> bytes:
-    """Write a query's answer; ``categorize`` adds the third element of each row."""
+def metadata(level: str | None) -> bytes:
+    """Write the third element of a categorized row."""
+    if level is None:
+        return b"{}"
+    return b'{"structuredMetadata":{"detected_level":' + orjson.dumps(level) + b"}}"
+
+
+def render(
+    page: Page, *, categorize: bool, levels: Sequence[str] = (), stats: Stats | None = None
+) -> bytes:
+    """Write a query's answer; ``categorize`` adds the third element of each row.
+
+    ``levels`` are the rows' levels to show there, if any; ``stats`` writes the statistics of so
+    many entries.
+    """
+    distinct = set(levels) if categorize else set()
+    tails = [metadata(level) for level in levels] if len(distinct) > 1 else None
+    tail = metadata(next(iter(distinct), None)) if categorize else b""
     flags = b'"encodingFlags":["categorize-labels"],' if categorize else b""
     parts: list[bytes | memoryview] = [
         b'{"status":"success","data":{"resultType":"streams",' + flags + b'"result":['
     ]
-    rows = _uniform_rows(page, categorize=categorize)
-    tail = b"{}" if categorize else b""
-    texts = [] if rows is not None else _rows(page, tail=tail)
+    rows = _uniform_rows(page, tail) if tails is None else None
+    texts = [] if rows is not None else _rows(page, tails or [tail] * len(page.times))
     width = 0 if rows is None else rows.shape[1]
     flat = None if rows is None else rows.reshape(-1).data
     at = 0
@@ -67,11 +86,15 @@ def render(page: Page, *, categorize: bool) -> bytes:
             parts.append(",".join(texts[at : at + n]).encode())
         parts.append(b"]}")
         at += n
-    parts.append(f'],"stats":{{"summary":{{"totalEntriesReturned":{at}}}}}}}}}\n'.encode())
+    parts.append(b'],"stats":' + (stats or _few_stats)(at) + b"}}\n")
     return b"".join(parts)
 
 
-def _uniform_rows(page: Page, *, categorize: bool) -> NDArray[np.uint8] | None:
+def _few_stats(n_entries: int) -> bytes:
+    return f'{{"summary":{{"totalEntriesReturned":{n_entries}}}}}'.encode()
+
+
+def _uniform_rows(page: Page, third: bytes) -> NDArray[np.uint8] | None:
     """Lay out rows of one width as (n, width), a comma behind each; None if they need more."""
     n = len(page.times)
     if n == 0 or int(page.times.min()) < _LEAST_TIME:
@@ -84,7 +107,7 @@ def _uniform_rows(page: Page, *, categorize: bool) -> NDArray[np.uint8] | None:
         return None
     if any(bool((lines == code).any()) for code in b'"\\<>&'):
         return None
-    tail = b'"' + (_CATEGORIZED if categorize else b"") + b"],"
+    tail = b'"' + (b"," + third if third else b"") + b"],"
     line_at = 2 + _TIME_DIGITS + 3
     rows = np.empty((n, line_at + size + len(tail)), np.uint8)
     rows[:, :2] = np.frombuffer(b'["', np.uint8)
@@ -95,11 +118,11 @@ def _uniform_rows(page: Page, *, categorize: bool) -> NDArray[np.uint8] | None:
     return rows
 
 
-def _rows(page: Page, *, tail: bytes) -> list[str]:
+def _rows(page: Page, tails: Sequence[bytes]) -> list[str]:
     """Write each row by itself."""
-    end = f'",{tail.decode()}]' if tail else '"]'
     lines = records.slices(page.lines, page.offsets, page.lengths)
+    ends = {tail: f'",{tail.decode()}]' if tail else '"]' for tail in set(tails)}
     return [
-        f'["{ns}","{escape_html(line)}{end}'
-        for ns, line in zip(page.times.tolist(), lines, strict=True)
+        f'["{ns}","{escape_html(line)}{ends[tail]}'
+        for ns, line, tail in zip(page.times.tolist(), lines, tails, strict=True)
     ]

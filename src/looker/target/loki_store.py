@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.target.matchers import Labels, Matcher
+    from looker.target.runs import Run
     from looker.wire.decode import LogColumns
 
     Offsets = NDArray[np.int64]
+    _Part = tuple[Run, Offsets, Offsets, Offsets]
 
 ENTRY_BYTES = 32  # stream, time, line offset and length
 STREAM_BYTES = 1000  # Python objects of one stream, besides its label text
@@ -52,6 +54,27 @@ class _Tenant:
         self.by_text: dict[bytes, int] = {}
         self.by_labels: dict[Labels, int] = {}
         self.runs = Runs(store.distinct)
+        self.flushed = Runs(store.distinct)
+
+    def flush(self) -> None:
+        """Move all entries to the flushed ones."""
+        for run in self.runs.sorted_runs():
+            streams = np.repeat(run.streams, np.diff(run.bounds))
+            self.flushed.append(streams, run.times, *run.columns)
+        self.runs = Runs(self.runs.dedupe)
+
+    def parts(
+        self, numbers: Offsets, start_ns: int, stop_ns: int, visible_from_ns: int | None
+    ) -> list[_Part]:
+        """Find the segments of a time range, of entries that are visible."""
+        if len(numbers) == 0:
+            return []
+        unflushed_from = start_ns if visible_from_ns is None else max(start_ns, visible_from_ns)
+        return [
+            (run, *run.segments(numbers, begin_ns, stop_ns))
+            for runs, begin_ns in ((self.flushed, start_ns), (self.runs, unflushed_from))
+            for run in runs.sorted_runs()
+        ]
 
 
 class LokiStore:
@@ -92,12 +115,68 @@ class LokiStore:
             columns.line_lengths,
         )
 
+    def append(
+        self,
+        tenant: str,
+        names: Sequence[Labels],
+        streams: Offsets,
+        columns: LogColumns,
+        at: Offsets,
+    ) -> None:
+        """Store the entries ``at`` of a request, each in the stream of its number in ``names``.
+
+        ``names`` only ever grows, and nothing else is stored for this tenant. Raises
+        MemoryLimitError.
+        """
+        owner = self._tenants.setdefault(tenant, _Tenant(self))
+        fresh = names[len(owner.index.labels) :]
+        labels_bytes = sum(STREAM_BYTES + 3 * len(label_string(labels)) for labels in fresh)
+        self._budget.take(PUSH_BYTES + len(columns.buffer) + len(at) * ENTRY_BYTES + labels_bytes)
+        for labels in fresh:
+            owner.index.add(labels)
+        base = self._arena.append(columns.buffer)
+        owner.runs.append(
+            streams,
+            columns.timestamps_ns[at],
+            columns.line_offsets[at] + base,
+            columns.line_lengths[at],
+        )
+
+    def flush(self) -> None:
+        """Count all entries of all tenants as flushed."""
+        for owner in self._tenants.values():
+            owner.flush()
+
+    def streams(
+        self,
+        tenant: str,
+        matchers: Sequence[Matcher],
+        start_ns: int,
+        stop_ns: int,
+        visible_from_ns: int | None = None,
+    ) -> list[Labels]:
+        """List the streams that have entries within [start, stop), in label order."""
+        owner = self._tenants.get(tenant)
+        if owner is None:
+            return []
+        numbers = owner.index.select(matchers)
+        parts = owner.parts(numbers, start_ns, stop_ns, visible_from_ns)
+        found = np.unique(np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)]))
+        return [owner.index.labels[number] for number in numbers[found].tolist()]
+
     def query(
-        self, tenant: str, matchers: Sequence[Matcher], start_ns: int, stop_ns: int, limit: int
+        self,
+        tenant: str,
+        matchers: Sequence[Matcher],
+        start_ns: int,
+        stop_ns: int,
+        limit: int,
+        visible_from_ns: int | None = None,
     ) -> Page:
         """Take the entries of a time range [start, stop).
 
         ``limit`` > 0 takes the oldest so many, ascending; < 0 the newest so many, descending.
+        Of entries that are not flushed, those before ``visible_from_ns`` are left out.
         """
         owner = self._tenants.get(tenant)
         lines = self._arena.used
@@ -105,7 +184,8 @@ class LokiStore:
         if owner is None or start_ns >= stop_ns:
             return Page([], nothing, nothing, nothing, nothing, lines)
         numbers = owner.index.select(matchers)
-        ranks, times, offsets, lengths = self._take(owner.runs, numbers, start_ns, stop_ns, limit)
+        parts = owner.parts(numbers, start_ns, stop_ns, visible_from_ns)
+        ranks, times, offsets, lengths = self._take(parts, limit)
         if limit < 0:
             ranks, times, offsets, lengths = (c[::-1] for c in (ranks, times, offsets, lengths))
         order = np.argsort(ranks, kind="stable")
@@ -113,15 +193,8 @@ class LokiStore:
         labels = [owner.index.labels[number] for number in numbers[found].tolist()]
         return Page(labels, counts, times[order], offsets[order], lengths[order], lines)
 
-    def _take(
-        self, runs: Runs, numbers: Offsets, start_ns: int, stop_ns: int, limit: int
-    ) -> tuple[Offsets, Offsets, Offsets, Offsets]:
+    def _take(self, parts: list[_Part], limit: int) -> tuple[Offsets, Offsets, Offsets, Offsets]:
         """Take the ``limit`` first entries by time (< 0: the last ones), sorted by time."""
-        parts = [
-            (run, *run.segments(numbers, start_ns, stop_ns))
-            for run in runs.sorted_runs()
-            if len(numbers)
-        ]
         n_segments = sum(len(ranks) for _, ranks, _, _ in parts)
         quota = max(_LEAST_TAKEN, 2 * abs(limit) // max(1, n_segments))
         exact = False
@@ -181,9 +254,7 @@ class LokiStore:
         return None if bool(kept.all()) else np.flatnonzero(kept)
 
 
-def _heads(
-    parts: list[tuple[Any, Offsets, Offsets, Offsets]], quota: int, *, newest: bool
-) -> tuple[tuple[Any, ...], int | None]:
+def _heads(parts: list[_Part], quota: int, *, newest: bool) -> tuple[tuple[Any, ...], int | None]:
     """Gather up to ``quota`` entries of each segment, from the end that the query begins at.
 
     Returns the columns (ranks, times, offsets, lengths) and the first time that was left out.

@@ -1,248 +1,142 @@
-"""Prometheus' and Cortex's HTTP API: remote write, remote read and two kinds of query."""
+"""The HTTP API of Prometheus and Cortex: which path is answered by what, and remote writes."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import orjson
-from google.protobuf.message import DecodeError as ProtobufError
 
 from looker.errors import DecodeError
-from looker.target.answers import (
-    Answer,
-    Request,
-    decimal_ns,
-    duration_ms,
-    plain_error,
-    rfc3339_ns,
-)
+from looker.target.answers import GET, GET_OR_POST, POST, Answer, Request, plain_error
+from looker.target.append_rules import AppendError
+from looker.target.cortex_ingest import CortexIngest, WriteError
 from looker.target.loki_api import build
-from looker.target.matchers import Matcher, SelectorError, parse_vector_selector
-from looker.target.prometheus_json import error_json, matrix, query_result, vector
-from looker.target.series_store import AppendError, Samples
+from looker.target.matchers import quote
+from looker.target.prometheus_query import SeriesQueries
+from looker.target.remote_read import MAX_UNCOMPRESSED_BYTES, RemoteRead
+from looker.target.series_labels import DuplicateLabelError
 from looker.wire.decode import decode_write_request
-from looker.wire.proto.prometheus_pb2 import ReadRequest
-from looker.wire.snappy import compress, decompress
+from looker.wire.snappy import decompress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Literal
-
-    from numpy.typing import NDArray
-
     from looker.clock import Clock
+    from looker.target.answers import Routes
+    from looker.target.config import TargetConfig
+    from looker.target.metrics_page import Counters
     from looker.target.series_store import SeriesStore
+    from looker.wire.decode import SeriesColumns
 
-MAX_UNCOMPRESSED_BYTES = 1 << 31
-LOOKBACK_MS = 300_000
-MAX_POINTS = 11_000
-_MAX_SELECTED_POINTS = 50_000_000
-_STALE = np.uint64(0x7FF0000000000002)
-_JSON = "application/json"
-_RANGE = re.compile(r"(.*)\[([^\]]*)(\]?)\s*", re.DOTALL)
-_OPERATORS: tuple[Literal["=", "!=", "=~", "!~"], ...] = ("=", "!=", "=~", "!~")
-_PREFIXES = ("", "/prometheus")
+_READ_PREFIXES = {
+    "looker": ("", "/prometheus"),
+    "cortex": ("/prometheus", "/api/prom"),
+    "prometheus": ("",),
+}
+_PLAIN = "text/plain"
 
 
 class PrometheusApi:
     """The routes of both servers; ``routes`` maps a path to (methods, what answers)."""
 
-    def __init__(self, store: SeriesStore, clock: Clock, range_boundary: str) -> None:
+    def __init__(
+        self, store: SeriesStore, clock: Clock, config: TargetConfig, counters: Counters
+    ) -> None:
         self._store = store
         self._clock = clock
-        self._open = 1 if range_boundary == "open" else 0
-        either, post = frozenset({"GET", "POST"}), frozenset({"POST"})
-        self.routes: dict[str, tuple[frozenset[str], Callable[[Request], Answer]]] = {}
-        for prefix in _PREFIXES:
+        self._counters = counters
+        self._product = config.product
+        self._cortex = CortexIngest(store, config.applied)
+        queries, remote = SeriesQueries(store, clock, config), RemoteRead(store, config)
+        self.routes: Routes = {}
+        for prefix in _READ_PREFIXES[config.product]:
             self.routes |= {
-                f"{prefix}/api/v1/write": (post, lambda request: self._push(request, 204)),
-                f"{prefix}/api/v1/push": (post, lambda request: self._push(request, 200)),
-                f"{prefix}/api/v1/read": (post, self.read),
-                f"{prefix}/api/v1/query": (either, self.query),
-                f"{prefix}/api/v1/query_range": (either, self.query_range),
-                f"{prefix}/api/v1/status/buildinfo": (frozenset({"GET"}), buildinfo),
+                f"{prefix}/api/v1/read": (POST, remote.read),
+                f"{prefix}/api/v1/query": (GET_OR_POST, queries.query),
+                f"{prefix}/api/v1/query_range": (GET_OR_POST, queries.query_range),
+                f"{prefix}/api/v1/labels": (GET_OR_POST, queries.labels),
+                f"{prefix}/api/v1/label/*/values": (GET, queries.label_values),
+                f"{prefix}/api/v1/series": (GET_OR_POST, queries.series),
             }
+        self.routes |= self._others()
+
+    def _others(self) -> Routes:
+        """Return the paths beside the query API."""
+        if self._product == "cortex":
+            return {
+                "/api/v1/push": (POST, lambda request: self._push(request, 200)),
+                "/api/prom/push": (POST, lambda request: self._push(request, 200)),
+                "/ready": (GET, lambda _: Answer(200, b"ready", _PLAIN)),
+                "/flush": (GET_OR_POST, lambda _: Answer(204)),
+            }
+        if self._product == "prometheus":
+            return {
+                "/api/v1/write": (POST, lambda request: self._push(request, 204)),
+                "/api/v1/status/buildinfo": (GET, buildinfo),
+                "/-/ready": (GET, lambda _: _alive("Ready")),
+                "/-/healthy": (GET, lambda _: _alive("Healthy")),
+            }
+        routes: Routes = {}
+        for prefix in _READ_PREFIXES["looker"]:
+            routes |= {
+                f"{prefix}/api/v1/write": (POST, lambda request: self._push(request, 204)),
+                f"{prefix}/api/v1/push": (POST, lambda request: self._push(request, 200)),
+                f"{prefix}/api/v1/status/buildinfo": (GET, buildinfo),
+            }
+        return routes
 
     def _push(self, request: Request, success: int) -> Answer:
-        """Store a remote write 1.0 request, or nothing of it."""
-        kind = request.headers.get("content-type", "").replace(" ", "").partition(";")
-        if kind[0] != "application/x-protobuf" or kind[2] not in {
-            "",
-            "proto=prometheus.WriteRequest",
-        }:
-            return plain_error(415, "Unsupported content type, not application/x-protobuf")
-        if request.headers.get("content-encoding", "") != "snappy":
-            return plain_error(415, "Unsupported compression, not snappy")
+        """Store a remote write 1.0 request: all of it, or what the server would."""
+        refusal = None if self._product == "prometheus" else _wrong_kind(request)
+        if refusal is not None:
+            return refusal
         try:
-            body = decompress(request.body, MAX_UNCOMPRESSED_BYTES)
-            self._store.push(request.tenant, decode_write_request(body))
+            columns = decode_write_request(self._uncompressed(request))
+            self._counters.records += len(columns.timestamps_ms)
+            self._counters.payload_bytes += 16 * len(columns.timestamps_ms)
+            self._store_columns(request.tenant, columns)
+        except WriteError as error:
+            return plain_error(error.status, str(error))
+        except DuplicateLabelError as error:
+            if self._product == "prometheus":
+                text = f"label name {quote(error.name)} is not unique: invalid sample"
+                return plain_error(500, text)
+            return plain_error(400, str(error))
         except (DecodeError, AppendError) as error:
             return plain_error(400, str(error))
         return Answer(success)
 
-    def read(self, request: Request) -> Answer:
-        """Answer a remote read by samples, whatever types are accepted."""
+    def _uncompressed(self, request: Request) -> bytes:
         try:
-            message = ReadRequest.FromString(decompress(request.body, MAX_UNCOMPRESSED_BYTES))
-            parts = []
-            for query in message.queries:
-                matchers = [Matcher(m.name, _OPERATORS[m.type], m.value) for m in query.matchers]
-                for matcher in matchers:
-                    matcher.validate()
-                samples = self._store.query(
-                    request.tenant, matchers, query.start_timestamp_ms, query.end_timestamp_ms + 1
-                )
-                parts.append(query_result(samples))
-        except (DecodeError, ProtobufError, UnicodeDecodeError, re.error, IndexError) as error:
-            return plain_error(400, str(error))
-        body = bytes(compress(b"".join(parts)))
-        return Answer(200, body, "application/x-protobuf", {"Content-Encoding": "snappy"})
+            return decompress(request.body, MAX_UNCOMPRESSED_BYTES)
+        except DecodeError:
+            if self._product == "looker":
+                raise
+            raise DecodeError("snappy: corrupt input") from None
 
-    def query(self, request: Request) -> Answer:
-        """Answer at one instant: ``selector[range]`` raw, a bare selector as a vector."""
-        try:
-            text = request.parameters.get("query", "")
-            ranged = _RANGE.fullmatch(text)
-            range_ms = None if ranged is None else _range_ms(ranged, text)
-            matchers = _selector(text if ranged is None else ranged.group(1))
-            at_ms = _time_ms(request, "time", self._clock.wall_ns() // 1_000_000)
-        except ValueError as error:
-            return _bad(str(error))
-        if range_ms is not None:
-            start = at_ms - range_ms + self._open
-            samples = self._store.query(request.tenant, matchers, start, at_ms + 1)
-            return Answer(200, matrix(_fresh(samples)), _JSON)
-        samples = self._store.query(
-            request.tenant, matchers, at_ms - LOOKBACK_MS + self._open, at_ms + 1
-        )
-        last = np.cumsum(samples.counts) - 1
-        newest = replace(
-            samples,
-            counts=np.ones_like(samples.counts),
-            times_ms=samples.times_ms[last],
-            value_bits=samples.value_bits[last],
-        )
-        return Answer(200, vector(_fresh(newest), at_ms), _JSON)
+    def _store_columns(self, tenant: str, columns: SeriesColumns) -> None:
+        if self._product == "cortex":
+            self._cortex.push(tenant, columns, self._clock.wall_ns())
+        else:
+            self._store.push(tenant, columns)
 
-    def query_range(self, request: Request) -> Answer:
-        """Answer at every step: each series' newest sample of the five minutes before."""
-        try:
-            matchers = _selector(request.parameters.get("query", ""))
-            start_ms, stop_ms = _time_ms(request, "start", None), _time_ms(request, "end", None)
-            step_ms = _step_ms(request.parameters.get("step", ""))
-        except ValueError as error:
-            return _bad(str(error))
-        if stop_ms < start_ms:
-            return _bad('invalid parameter "end": end timestamp must not be before start time')
-        if (stop_ms - start_ms) // step_ms > MAX_POINTS:
-            return _bad(
-                "exceeded maximum resolution of 11,000 points per timeseries. "
-                "Try decreasing the query resolution (?step=XX)"
-            )
-        samples = self._store.query(
-            request.tenant, matchers, start_ms - LOOKBACK_MS + self._open, stop_ms + 1
-        )
-        steps = np.arange(start_ms, stop_ms + 1, step_ms, dtype=np.int64)
-        if len(steps) * len(samples.counts) > _MAX_SELECTED_POINTS:
-            body = error_json("execution", "query processing would load too many samples")
-            return Answer(422, body, _JSON)
-        return Answer(200, matrix(self._stepped(samples, steps)), _JSON)
 
-    def _stepped(self, samples: Samples, steps: NDArray[np.int64]) -> Samples:
-        """Repeat each series' newest sample at every step that it reaches."""
-        picked, stamps, counts, at = [], [], [], 0
-        for n in samples.counts.tolist():
-            times = samples.times_ms[at : at + n]
-            newest = np.searchsorted(times, steps, "right") - 1
-            age = steps - times[np.maximum(newest, 0)]
-            seen = (newest >= 0) & (age <= LOOKBACK_MS - self._open)
-            chosen = newest[seen] + at
-            picked.append(chosen)
-            stamps.append(steps[seen])
-            counts.append(len(chosen))
-            at += n
-        if not counts:
-            return samples
-        return _fresh(
-            replace(
-                samples,
-                counts=np.array(counts, np.int64),
-                times_ms=np.concatenate(stamps),
-                value_bits=samples.value_bits[np.concatenate(picked)],
-            )
-        )
+def _wrong_kind(request: Request) -> Answer | None:
+    """Refuse a content type or compression that is not remote write 1.0's."""
+    kind = request.headers.get("content-type", "").replace(" ", "").partition(";")
+    if kind[0] != "application/x-protobuf" or kind[2] not in {
+        "",
+        "proto=prometheus.WriteRequest",
+    }:
+        return plain_error(415, "Unsupported content type, not application/x-protobuf")
+    if request.headers.get("content-encoding", "") != "snappy":
+        return plain_error(415, "Unsupported compression, not snappy")
+    return None
+
+
+def _alive(state: str) -> Answer:
+    return Answer(200, f"Prometheus Server is {state}.\n".encode(), "text/plain; charset=utf-8")
 
 
 def buildinfo(_request: Request) -> Answer:
     """Say which version this is, in Prometheus' envelope."""
-    return Answer(200, orjson.dumps({"status": "success", "data": build()}), _JSON)
-
-
-def _bad(message: str) -> Answer:
-    return Answer(400, error_json("bad_data", message), _JSON)
-
-
-def _fresh(samples: Samples) -> Samples:
-    """Leave out stale markers, and the series that have nothing else."""
-    kept = samples.value_bits != _STALE
-    if bool(kept.all()) and bool((samples.counts > 0).all()):
-        return samples
-    owner = np.repeat(np.arange(len(samples.counts)), samples.counts)
-    counts = np.bincount(owner[kept], minlength=len(samples.counts))
-    some = np.flatnonzero(counts)
-    return Samples(
-        [samples.labels[i] for i in some.tolist()],
-        [samples.blobs[i] for i in some.tolist()],
-        counts[some].astype(np.int64),
-        samples.times_ms[kept],
-        samples.value_bits[kept],
-    )
-
-
-def _selector(text: str) -> tuple[Matcher, ...]:
-    try:
-        return parse_vector_selector(text)
-    except SelectorError as error:
-        raise ValueError(
-            f'invalid parameter "query": 1:{error.column}: parse error: {error}'
-        ) from None
-
-
-def _range_ms(match: re.Match[str], text: str) -> int:
-    """Parse the range behind a selector; ValueError with Prometheus' text."""
-    range_ms = duration_ms(match.group(2).strip())
-    if range_ms is None or range_ms == 0 or not match.group(3):
-        unit = "missing unit character in duration"
-        said = unit if not match.group(3) else f"not a valid duration string: {match.group(2)!r}"
-        column = len(text) + 1 if not match.group(3) else match.start(2) + 1
-        raise ValueError(f'invalid parameter "query": 1:{column}: parse error: {said}')
-    return range_ms
-
-
-def _time_ms(request: Request, name: str, default: int | None) -> int:
-    """Parse decimal seconds or an RFC 3339 time to milliseconds; ValueError for another form."""
-    text = request.parameters.get(name, "")
-    if not text and default is not None:
-        return default
-    ns = decimal_ns(text)
-    ns = rfc3339_ns(text) if ns is None else ns
-    if ns is None:
-        raise ValueError(f'invalid parameter "{name}": cannot parse "{text}" to a valid timestamp')
-    return ns // 1_000_000
-
-
-def _step_ms(text: Any) -> int:
-    """Parse a step, decimal seconds or a duration; ValueError unless it is above zero."""
-    ns = decimal_ns(text)
-    step_ms = duration_ms(text) if ns is None else ns // 1_000_000
-    if step_ms is None:
-        raise ValueError(f'invalid parameter "step": cannot parse "{text}" to a valid duration')
-    if step_ms <= 0:
-        raise ValueError(
-            'invalid parameter "step": zero or negative query resolution step widths are not '
-            "accepted. Try a positive integer"
-        )
-    return step_ms
+    body = orjson.dumps({"status": "success", "data": build()})
+    return Answer(200, body, "application/json")

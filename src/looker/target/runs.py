@@ -86,7 +86,7 @@ class Runs:
     """
 
     def __init__(self, dedupe: Dedupe | None = None) -> None:
-        self._dedupe = dedupe
+        self.dedupe = dedupe
         self._pending: list[tuple[Any, ...]] = []
         self._runs: list[Run] = []
 
@@ -123,7 +123,7 @@ class Runs:
         if bool((same & (times[1:] < times[:-1])).any()):
             order = np.lexsort((times, streams))
             columns = [column[order] for column in columns]
-        kept = None if self._dedupe is None else self._dedupe(*columns)
+        kept = None if self.dedupe is None else self.dedupe(*columns)
         if kept is not None:
             columns = [column[kept] for column in columns]
         streams = columns[0]

@@ -8,18 +8,20 @@ import logging
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import uvloop
 
 from looker.clock import SystemClock
 from looker.errors import TargetError
-from looker.target.answers import Answer, RefusedError, Request, plain_error
+from looker.target.answers import GET, Answer, RefusedError, Request, plain_error
+from looker.target.append_rules import prometheus, strict
 from looker.target.config import TargetConfig
 from looker.target.http import HttpProtocol
 from looker.target.loki_api import LokiApi
 from looker.target.loki_store import LokiStore
 from looker.target.memory import Budget, MemoryLimitError
+from looker.target.metrics_page import Counters, page
 from looker.target.prometheus_api import PrometheusApi
 from looker.target.series_store import SeriesStore
 
@@ -27,19 +29,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from looker.clock import Clock
+    from looker.target.answers import Routes
 
     Interceptor = Callable[[str, bytes, int, bytes], tuple[int, bytes]]
 
 DEFAULT_TENANT = "fake"
+_ANONYMOUS = frozenset({"/ready", "/metrics", "/flush", "/loki/api/v1/status/buildinfo"})
 _FORM = "application/x-www-form-urlencoded"
 _PUSHES = {
     "/loki/api/v1/push": 204,
     "/api/v1/write": 204,
     "/api/v1/push": 200,
+    "/api/prom/push": 200,
     "/prometheus/api/v1/write": 204,
     "/prometheus/api/v1/push": 200,
 }
-_SPARED = ("/ready", "/buildinfo")
+_SPARED = ("/ready", "/buildinfo", "/metrics", "/healthy")
 _log = logging.getLogger(__name__)
 
 
@@ -68,19 +73,34 @@ class Target:
     ) -> None:
         self.config = config
         budget = Budget(config.max_memory_mb)
-        self.store = Stores(budget, LokiStore(budget), SeriesStore(budget))
+        rule = strict if config.product == "looker" else prometheus
+        self.store = Stores(budget, LokiStore(budget), SeriesStore(budget, rule))
         self._interceptor = interceptor
         at = clock or SystemClock()
-        self._routes = (
-            LokiApi(self.store.logs, at, config.max_entries_limit).routes
-            | PrometheusApi(self.store.series, at, config.range_boundary).routes
-        )
-        self._discarded = {path: Answer(status) for path, status in _PUSHES.items()}
+        self.counters = Counters()
+        product = config.product
+        self._routes: Routes = {"/metrics": (GET, lambda _: self._metrics())}
+        if product in {"looker", "loki"}:
+            self._routes |= LokiApi(self.store.logs, at, config, self.counters).routes
+        if product != "loki":
+            self._routes |= PrometheusApi(self.store.series, at, config, self.counters).routes
+        self._discarded = {
+            path: Answer(204 if product == "loki" else status)
+            for path, status in _PUSHES.items()
+            if path in self._routes
+        }
+        # Without multi-tenancy these servers do not look at the header.
+        self._own_tenants = product == "looker" or config.require_tenant
+
+    def _metrics(self) -> Answer:
+        return page(self.config.product, self.counters, self.store.budget.held_bytes)
 
     def discards(self, method: str, path: str) -> Answer | None:
         """Return the answer to a push that is discarded unread; None for other requests."""
         if self.config.mode != "null" or method != "POST" or self._interceptor is not None:
             return None
+        if self.config.require_tenant:
+            return None  # the header has to be looked at
         return self._discarded.get(path)
 
     def answer(
@@ -97,6 +117,9 @@ class Target:
         except Exception as error:  # noqa: BLE001 - answered by a 500
             _log.exception("%s %s", method, path)
             answer = plain_error(500, f"looker target: internal error: {error!r}")
+        self.counters.answered[answer.status] += 1
+        if answer.drop_after_s is not None:
+            return answer
         if self._interceptor is not None and not path.endswith(_SPARED):
             status, content = self._interceptor(path, bytes(body), answer.status, answer.body)
             answer = replace(answer, status=status, body=content)
@@ -107,18 +130,29 @@ class Target:
     ) -> Answer:
         route = self._routes.get(path)
         if route is None:
+            before, _, rest = path.partition("/label/")
+            pattern = f"{before}/label/*/values" if rest.endswith("/values") else ""
+            route = self._routes.get(pattern)
+        if route is None:
             return plain_error(404, "404 page not found")
         methods, respond = route
         if method not in methods:
             return plain_error(405, "Method Not Allowed")
+        tenant = headers.get("x-scope-orgid", "")
+        if not tenant and self.config.require_tenant and path not in _ANONYMOUS:
+            return plain_error(401, "no org id")
         if self.config.mode == "null" and path in self._discarded:
             return self._discarded[path]
-        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        pairs = parse_qsl(query, keep_blank_values=True)
         if headers.get("content-type", "").partition(";")[0] == _FORM:
             form = bytes(body).decode(errors="replace")
-            parameters |= dict(parse_qsl(form, keep_blank_values=True))
-        tenant = headers.get("x-scope-orgid") or DEFAULT_TENANT
-        return respond(Request(method, path, headers, parameters, body, tenant))
+            pairs += parse_qsl(form, keep_blank_values=True)
+        matches = tuple([value for name, value in pairs if name in {"match[]", "match"}])
+        if not (tenant and self._own_tenants):
+            tenant = DEFAULT_TENANT
+        path = unquote(path) if "%" in path else path
+        request = Request(method, path, headers, dict(pairs), body, tenant, matches)
+        return respond(request)
 
 
 async def _listen(

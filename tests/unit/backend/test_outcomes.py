@@ -148,3 +148,20 @@ def test_the_reason_is_one_line_of_bounded_length() -> None:
     assert found.reason.startswith("400 a b a b")
     assert len(found.reason) <= 500
     assert "\n" not in found.reason
+
+
+def test_a_limit_comes_with_advice() -> None:
+    long = classify(
+        Product.LOKI,
+        400,
+        b"max entry size '262144' bytes exceeded for stream '{}' while adding an entry",
+        retry_after_s=None,
+        ambiguous=False,
+    )
+    assert long.reason.endswith("; the largest --n-chars-per-msg that fits is 262144")
+    for product, status, text in (
+        (Product.LOKI, 429, b"maximum active stream limit exceeded when trying to create stream"),
+        (Product.CORTEX, 400, b"per-metric series limit of 50000 exceeded for metric m"),
+    ):
+        many = classify(product, status, text, retry_after_s=None, ambiguous=False)
+        assert "; lower --n-concurrent-streams" in many.reason

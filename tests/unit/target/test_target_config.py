@@ -86,7 +86,6 @@ def test_wrong_settings_are_one_line(settings: dict[str, Any], option: str) -> N
 
 
 def test_every_option_is_documented() -> None:
-    import click  # noqa: PLC0415
     import typer  # noqa: PLC0415
 
     from looker.cli.main import app  # noqa: PLC0415
@@ -98,7 +97,6 @@ def test_every_option_is_documented() -> None:
     missing = [o for o in options - {"--help", "-h"} if f"`{o}`" not in text]
     assert missing == []
     assert [like for like in LIKES if f"`{like}`" not in text] == []
-    assert click is not None
 
 
 def test_the_documented_presets_are_those_in_force() -> None:
@@ -169,7 +167,7 @@ def test_tenants_of_loki() -> None:
     # without multi-tenancy the header means nothing
     open_ = Target(TargetConfig(like="loki-default"), clock=ManualClock(NS))
     assert open_.answer("POST", push, PROTO | {"x-scope-orgid": "a"}, push_body()).status == 204
-    labels = open_.answer("GET", "/loki/api/v1/labels", {}, b"").body
+    labels = open_.answer("GET", f"/loki/api/v1/labels?end={NS + 1}", {}, b"").body
     assert labels == b'{"status":"success","data":["a","service_name"]}\n'
 
 
@@ -202,6 +200,7 @@ def test_oversized_answers_over_a_socket(how: Any, hang_s: float) -> None:
         )
         if how == "500":
             assert connection.getresponse().status == 500
+            connection.close()
             return
         error = ConnectionResetError if how == "reset" else http.client.RemoteDisconnected
         with pytest.raises(error):

@@ -77,9 +77,11 @@ def test_ingestion_rate_drops_the_whole_request_and_refills_with_time() -> None:
     answer = push(target, [(A, [(NS + 2, "z")]), (B, [(NS + 3, "zz")])])
     assert said(answer) == (
         429,
-        "ingestion rate limit exceeded for user fake (limit: 1048576 bytes/sec) while attempting "
-        "to ingest '2' lines totaling '3' bytes, reduce log volume or contact your Loki "
-        "administrator to see if the limit can be increased\n",
+        (
+            "ingestion rate limit exceeded for user fake (limit: 1048576 bytes/sec) while "
+            "attempting to ingest '2' lines totaling '3' bytes, reduce log volume or contact your "
+            "Loki administrator to see if the limit can be increased\n"
+        ),
     )
     assert stored(target) == [({"s": "a"}, [0, 1])]
     clock.advance(S)
@@ -174,10 +176,12 @@ def test_the_window_moves_within_a_request_and_not_with_refused_entries() -> Non
     status, text = said(push(target, [(A, entries)]))
     assert (status, text) == (
         400,
-        "entry with timestamp 2026-11-23 21:19:37 +0000 UTC ignored, reason: 'entry too far "
-        "behind, entry timestamp is: 2026-11-23T21:19:37Z, oldest acceptable timestamp is: "
-        "2026-11-23T22:19:37Z',\nuser 'fake', total ignored: 1 out of 4 for stream: "
-        '{s="a"}\n',
+        (
+            "entry with timestamp 2026-11-23 21:19:37 +0000 UTC ignored, reason: 'entry too far "
+            "behind, entry timestamp is: 2026-11-23T21:19:37Z, oldest acceptable timestamp is: "
+            "2026-11-23T22:19:37Z',\nuser 'fake', total ignored: 1 out of 4 for stream: "
+            '{s="a"}\n'
+        ),
     )
     assert stored(target) == [({"s": "a"}, [-3 * hour, -hour, 0])]
 
@@ -201,8 +205,10 @@ def test_times_by_the_wall_clock() -> None:
     status, text = said(push(target, streams))
     assert (status, text) == (
         400,
-        '20 errors like: entry for stream \'{s="a", service_name="unknown_service"}\' has '
-        "timestamp too new: 2026-11-23T23:39:37Z\n",
+        (
+            '20 errors like: entry for stream \'{s="a", service_name="unknown_service"}\' has '
+            "timestamp too new: 2026-11-23T23:39:37Z\n"
+        ),
     )
     assert [at for labels, at in stored(target) if labels["s"] == "a"] == [[0]]
 
@@ -220,14 +226,18 @@ def test_long_lines_and_bad_streams_leave_the_rest() -> None:
     assert (status, text.split("; ")) == (
         400,
         [
-            'entry for stream \'{b="2", c="3", s="c", service_name="unknown_service"}\' has 3 '
-            "label names",
+            (
+                'entry for stream \'{b="2", c="3", s="c", service_name="unknown_service"}\' has 3 '
+                "label names"
+            ),
             "limit 2",
             "stream '{s=\"1\",s=\"2\"}' has duplicate label name: 's'",
             "error parsing labels: 1:1: parse error: syntax error: unexpected 'n', expecting {",
-            "max entry size '10' bytes exceeded for stream "
-            '\'{s="a", service_name="unknown_service"}\' while adding an entry with length '
-            "'11' bytes\n",
+            (
+                "max entry size '10' bytes exceeded for stream "
+                '\'{s="a", service_name="unknown_service"}\' while adding an entry with length '
+                "'11' bytes\n"
+            ),
         ],
     )
     assert [at for _, at in stored(target)] == [[0], [1]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import cramjam
@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from looker.clock import ManualClock
-from looker.target.answers import Answer
 from looker.target.config import TargetConfig
 from looker.target.limits import PRESETS
 from looker.target.prometheus_json import plain_text
 from looker.target.server import Target
 from looker.wire.decode import decode_read_response
 from looker.wire.proto import prometheus_pb2
+
+if TYPE_CHECKING:
+    from looker.target.answers import Answer
 
 MS = 1_795_476_160_000
 S = 10**9
