@@ -128,7 +128,8 @@ class WriteReport:
     @property
     def limited_by(self) -> LimitedBy:
         """What held the phase back most."""
-        if self.rate_limited_s > 0.1 * self.writers_s > 0:
+        # of the time in which there was something to send
+        if self.rate_limited_s > 0.1 * (self.writers_s - self.starved_s) > 0:
             return LimitedBy.RATE_LIMIT
         if self.throttled_s > 0.3 * self.workers_s > 0:
             return LimitedBy.THROTTLE

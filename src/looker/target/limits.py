@@ -184,7 +184,8 @@ def limits_of(like: Like, changes: Mapping[str, Any]) -> Limits:
     """Return the limits of ``like`` with single ones changed; None leaves one as it is.
 
     Times may be durations such as 10m. Raises UsageError for a limit that the product does not
-    have, and for a value that cannot be.
+    have, and for a value that cannot be. A rate given without its burst brings a burst in the
+    proportion that the server comes with.
     """
     product = product_of(like)
     given: dict[str, Any] = {}
@@ -196,6 +197,14 @@ def limits_of(like: Like, changes: Mapping[str, Any]) -> Limits:
         if product not in one.metadata["products"]:
             raise UsageError(option, f"is no limit of --like {like}")
         given[one.name] = seconds_of(option, value) if one.name.endswith("_s") else value
+    for rate, burst in _PAIRS:
+        # a rate given alone would not be felt before a burst of another size is used up
+        if given.get(rate) and burst not in given:
+            defaults = PRESETS[
+                "cortex-default" if burst == "ingestion_burst_size" else "loki-default"
+            ]
+            ratio = getattr(defaults, burst) / getattr(defaults, rate)
+            given[burst] = type(getattr(defaults, burst))(given[rate] * ratio)
     return replace(PRESETS[like], **given)
 
 

@@ -66,7 +66,7 @@ def test_single_limits_on_top_of_a_preset() -> None:
         ({"like": "prometheus", "max_label_names": 1}, "--max-label-names"),
         ({"max_line_size": -1}, "--max-line-size"),
         ({"ingestion_rate_mb": float("nan")}, "--ingestion-rate-mb"),
-        ({"ingestion_rate_mb": 1.0}, "--ingestion-burst-size-mb"),
+        ({"ingestion_rate_mb": 1.0, "ingestion_burst_size_mb": 0.0}, "--ingestion-burst-size-mb"),
         ({"creation_grace_period_s": "soon"}, "--creation-grace-period"),
         ({"external_label": ["x"]}, "--external-label"),
         ({"external_label": ["1=x"]}, "--external-label"),
@@ -252,3 +252,14 @@ def test_texts_of_go() -> None:
         "1e+21", "100000000000000000000", "0.0001", "1e-05", "-2.5", "100000000", "0", "-0", "NaN",
         "-Inf",
     ]  # fmt: skip
+
+
+def test_a_rate_alone_brings_its_burst() -> None:
+    loki = limits_of("loki-raised", {"ingestion_rate_mb": 4.0})
+    assert (loki.ingestion_rate_mb, loki.ingestion_burst_size_mb) == (4.0, 6.0)
+    assert loki.per_stream_rate_limit_burst_mb == 10_240.0
+    both = limits_of("loki-raised", {"ingestion_rate_mb": 4.0, "ingestion_burst_size_mb": 9.0})
+    assert both.ingestion_burst_size_mb == 9.0
+    cortex = limits_of("cortex", {"ingestion_rate": 100.0})
+    assert cortex.ingestion_burst_size == 200
+    assert isinstance(cortex.ingestion_burst_size, int)
