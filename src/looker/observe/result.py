@@ -35,14 +35,7 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     cycles = report["cycles"]
     room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
-    shown = cycles[-max(1, min(room, _NOT_THE_CAPACITY: Final = {
-    "rate_limit": "throughput was held back by the target's rate limit: it is not its capacity",
-    "throttle": "throughput was held back by the coupling to wall time: it is not the target's"
-    " capacity (more streams or a smaller increment allow more)",
-    "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
-    " target's capacity",
-}
-_MAX_CYCLES)) :]
+    shown = cycles[-max(1, min(room, _MAX_CYCLES)) :]
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     for cycle in shown:
@@ -159,7 +152,9 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         said = "reading back was not completed, or there was nothing to read"
     lines.append(Text(f"{verdict}: {said}", style=_STYLES[verdict]))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
-    lines += [Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})]
+    lines += [
+        Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
+    ]
     refusal = totals["write"]["refusal"]
     if refusal:
         lines.append(Text(f"but pushes failed (exit code 3): {refusal}", style="bold yellow"))

@@ -189,6 +189,7 @@ def test_this_host() -> None:
         "protobuf",
         "cramjam",
         "python-snappy",
+        "prometheus-client",
     ]
     assert found["versions"]["numpy"] == metadata.version("numpy")
 
