@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_S: Final = 60.0
 READ_RETRY: Final = RetryPolicy(deadline_s=60.0, min_delay_s=0.5, max_delay_s=5.0, jitter=0.5)
+_ENTRIES_LIMIT: Final = re.compile(rb"max_entries_limit_per_query \(\d+ > (\d+)\)")
 _UNANSWERED_READS: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class EntriesLimitError(TargetError):
+    """The target allows fewer entries in one answer than were asked for: ``allowed``."""
+
+    def __init__(self, message: str, allowed: int) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class AnswerSizeError(TargetError):
@@ -117,7 +127,7 @@ class Client:
 
         Appends the service time of each attempt to ``service_ns``. Where a smaller question could
         be asked (``divisible``), an answer that seems to be too large for the target is not asked
-        for again: AnswerSizeError.
+        for again: AnswerSizeError. EntriesLimitError where the target allows fewer entries.
         """
         request = self._api.query(query)
         begun = self._clock.monotonic_ns()
@@ -126,6 +136,9 @@ class Client:
             try:
                 answer = await self._send(request, REQUEST_TIMEOUT_S)
                 service_ns.append(answer.service_ns)
+                limit = _ENTRIES_LIMIT.search(answer.body) if answer.status == 400 else None
+                if limit is not None:
+                    raise EntriesLimitError(answer.body.decode("utf-8", "replace"), int(limit[1]))
                 if answer.status not in _UNANSWERED_READS:
                     return self._api.body(answer)
                 reason = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}".strip()

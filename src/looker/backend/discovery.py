@@ -206,15 +206,21 @@ def _discover(
 def _find_loki(probe: _Probe) -> _Found:
     answer = probe.get("/loki/api/v1/status/buildinfo")
     build = _json(answer) if answer.status_code == 200 else {}
-    if answer.status_code == 404:
-        # an old Loki, or one behind a gateway that forwards the data paths only
+    if answer.status_code == 200 and "version" not in build:
+        raise TargetError(
+            f"{probe.base} does not answer as Loki does: {_said(answer)} for"
+            " /loki/api/v1/status/buildinfo"
+        )
+    if answer.status_code in (200, 404):
+        # wants a tenant where pushes do; and answers where an old Loki has no build information,
+        # or a gateway forwards the data paths only
         second = probe.get("/loki/api/v1/labels")
-        if second.status_code == 404:
+        if answer.status_code == second.status_code == 404:
             raise TargetError(
                 f"{probe.base} does not answer as Loki does: 404 for /loki/api/v1/labels"
                 " (a metrics server? then: looker metrics URL)"
             )
-    elif answer.status_code != 200:
+    else:
         raise _not_ready(probe, answer)
     return _Found(Product.LOKI, "/loki/api/v1/push", "/loki/api/v1/query_range", None, build)
 
@@ -222,7 +228,7 @@ def _find_loki(probe: _Probe) -> _Found:
 def _find_metrics(probe: _Probe) -> _Found:
     answer = probe.get("/api/v1/status/buildinfo")
     if answer.status_code == 200:
-        build = _json(answer).get("data", {})
+        build = _data(answer)
         if "mimir" in str(build.get("application", "")).lower():
             return _cortex(Product.MIMIR, build)
         if build:
@@ -238,6 +244,11 @@ def _find_metrics(probe: _Probe) -> _Found:
         )
     if second.status_code != 200:
         raise _not_ready(probe, second)
+    if not _data(second):
+        raise TargetError(
+            f"{probe.base} answers neither as Prometheus nor as Cortex does: {_said(second)} for"
+            " /prometheus/api/v1/query"
+        )
     return _cortex(Product.CORTEX, {})
 
 
@@ -301,7 +312,7 @@ def _limits(probe: _Probe, product: Product) -> dict[str, str]:
     if answer.status_code != 200:
         return {}
     if product is Product.PROMETHEUS:
-        flags = _json(answer).get("data", {})
+        flags = _data(answer)
         return {name: str(flags[name]) for name in _LIMITS[product] if name in flags}
     limits = {}
     for name in _LIMITS[product]:
@@ -319,7 +330,7 @@ def _external_labels(probe: _Probe, product: Product) -> tuple[tuple[str, str], 
     answer = probe.get("/api/v1/status/config")
     if answer.status_code != 200:
         return ()
-    text = str(_json(answer).get("data", {}).get("yaml", ""))
+    text = str(_data(answer).get("yaml", ""))
     block = re.search(r"^  external_labels:\n((?:    .+\n)+)", text, re.MULTILINE)
     if block is None:
         return ()
@@ -348,3 +359,14 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _data(answer: httpx.Response) -> dict[str, Any]:
+    """Return ``data`` of an answer of Prometheus' API; empty where it is something else."""
+    data = _json(answer).get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _said(answer: httpx.Response) -> str:
+    text = " ".join(answer.text[:60].split())
+    return f"{answer.status_code} {text!r}" if text else f"{answer.status_code} and nothing"

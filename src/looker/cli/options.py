@@ -236,5 +236,8 @@ def _check_report(path: Path | None) -> None:
         raise UsageError("--report", f"{path} is a directory: give a file")
     if not path.parent.is_dir():
         raise UsageError("--report", f"there is no directory {path.parent}")
-    if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
+    in_place = path.exists() and (
+        not path.is_file() or path.absolute().parts[1:2] in (("dev",), ("proc",))
+    )
+    if not os.access(path if in_place else path.parent, os.W_OK):
         raise UsageError("--report", f"{path} cannot be written in {path.parent}")

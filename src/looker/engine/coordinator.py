@@ -255,7 +255,7 @@ class Coordinator:
             if self._kill_all or too_long_stopping:
                 self._accounted_for.add(worker)
                 self._pool.kill(worker)
-            elif silent_s > self._hang_s:
+            elif silent_s > self._hang_s and worker not in self._accounted_for:
                 self._accounted_for.add(worker)
                 self._fail(f"worker {worker} hangs: no sign of life for {silent_s:.0f} s")
                 self._pool.kill(worker)

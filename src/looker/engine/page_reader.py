@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from looker.backend.client import AnswerSizeError
+from looker.backend.client import AnswerSizeError, EntriesLimitError
 from looker.model.mismatch import MismatchKind
 from looker.model.query import RangeQuery
 
@@ -59,8 +59,15 @@ class PageReader:
             halves = page.halves()
             if halves is not None:
                 return await self._read_all(halves)
+        asked = self._limits.max_answer
         try:
             proof = await self._read_whole(page)
+        except EntriesLimitError as error:
+            if not 1 <= error.allowed < asked:
+                raise
+            if error.allowed < self._limits.max_answer:
+                self._limits = self._limits.lowered(error.allowed)
+            return await self.read(page)
         except AnswerSizeError:
             halves = page.halves()
             if halves is None:

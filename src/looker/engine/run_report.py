@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 import tempfile
 from collections import deque
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -221,22 +223,47 @@ def redacted(url: str) -> str:
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report so that the file is always a whole one; LookerError says what failed.
 
-    What is no regular file (``/dev/stdout``, a pipe) is written to, not replaced.
+    What is no regular file (``/dev/stdout``, a pipe) is written to, not replaced, even where it
+    leads to one: whatever lies in ``/dev`` and ``/proc`` belongs to the system.
     """
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
     temporary = None
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+        if is_systems(path):
+            _write_to_device(path, text)
             return
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # a symbolic link stays one
+        real = path.resolve()
+        if real.exists() and not real.is_file():
+            real.write_text(text, encoding="utf-8")
+            return
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        Path(temporary).replace(real)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise LookerError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+
+def is_systems(path: Path) -> bool:
+    """Tell whether a path is of the system, where nothing is to be replaced."""
+    return path.absolute().parts[1:2] in (("dev",), ("proc",))
+
+
+def _write_to_device(path: Path, text: str) -> None:
+    """Write to an open file where a path names one, at its own position, else to the device."""
+    named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
+    number = re.fullmatch(r"/(?:dev|proc/self)/fd/([0-9]+)", str(path))
+    if number is not None:
+        named = int(number.group(1))
+    if named is None:
+        path.write_text(text, encoding="utf-8")
+        return
+    sys.stdout.flush()
+    with os.fdopen(os.dup(named), "w", encoding="utf-8") as file:
+        file.write(text)

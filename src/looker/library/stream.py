@@ -35,6 +35,7 @@ from looker.model.config import (
     ReadApi,
     RunConfig,
     check,
+    default_max_lag_s,
 )
 from looker.model.fragment import FragmentState
 from looker.model.retry import RetryPolicy
@@ -161,7 +162,7 @@ class _Stream(ABC):
             max_concurrent_reads=4,
             step_ns=step_ns,
             min_lag_s=0.0,
-            max_lag_s=1e9,
+            max_lag_s=default_max_lag_s(0.0, (n_samples_per_series_fragment - 1) * step_ns),
             n_workers=1,
             align_phases=True,
             tenant=None,

@@ -105,6 +105,11 @@ class PageLimits:
     max_samples: int
     max_answer: int
 
+    def lowered(self, max_answer: int) -> PageLimits:
+        """Return the limits where the target allows less in an answer."""
+        # below what is allowed, so that an answer with one more than expected shows it
+        return PageLimits(max(1, min(self.max_samples, max_answer - 1)), max_answer)
+
 
 def tile(starts_ns: NDArray[np.int64], n_samples: int, step_ns: int, max_samples: int) -> list[int]:
     """Return times that cut fragments into tiles of at most ``max_samples`` samples.
