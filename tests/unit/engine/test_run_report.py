@@ -1,0 +1,87 @@
+"""The report of a run with many cycles: bounded, and still complete in its totals."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from looker.backend.api import Target
+from looker.backend.outcomes import Product
+from looker.engine import run_report
+from looker.engine.run_report import RunReport, WorkerRecord, redacted, write_atomically
+from looker.errors import LookerError
+from looker.model.config import ReadApi
+from looker.model.report import PhaseTimes, ReadReport
+from servers import run_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECOND = 1_000_000_000
+
+
+def report(n_cycles: int, *, archived: bool) -> RunReport:
+    target = Target(
+        "http://127.0.0.1:1", Product.PROMETHEUS, "/w", "/q", None, ReadApi.QUERY, "1", None, None
+    )
+    whole = RunReport(run_config(None, n_cycles=0, seed=5, invocation_id="x"), target, {}, SECOND)
+    whole.workers = {number: WorkerRecord(number, pid=10 + number) for number in range(2)}
+    for cycle in range(n_cycles):
+        for worker in range(2):
+            part = whole.part(worker, cycle)
+            begin = (1 + 10 * cycle) * SECOND
+            part.write.times = PhaseTimes(begin, begin + 2 * SECOND)
+            part.write.samples_acked = 100 + cycle
+            part.write.pushes_acked = 1
+            part.write.service.record_us(1000 + cycle)
+            part.read = ReadReport()
+            part.read.times = PhaseTimes(begin + 3 * SECOND, begin + 4 * SECOND)
+            part.read.findings.n_expected = part.read.findings.n_validated = 100 + cycle
+        if archived:
+            whole.archive_before(cycle)
+    return whole
+
+
+def test_archiving_changes_nothing_within_its_bounds() -> None:
+    assert report(60, archived=True).to_json() == report(60, archived=False).to_json()
+
+
+def test_beyond_its_bounds_only_the_totals_remain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_report, "MAX_ARCHIVED_PARTS", 20)
+    whole = report(100, archived=True)
+    found, complete = whole.to_json(), report(100, archived=False).to_json()
+    assert found["totals"] == complete["totals"]
+    assert found["totals"]["write"]["samples_acked"] == sum(2 * (100 + n) for n in range(100))
+    assert found["totals"]["write"]["duration_s"] == 200
+    numbers = [cycle["cycle"] for cycle in found["cycles"]]
+    assert numbers == list(range(100))
+    with_workers = [cycle["cycle"] for cycle in found["cycles"] if cycle["workers"]]
+    assert with_workers == list(range(with_workers[0], 100))
+    assert len(with_workers) < 40
+    assert (found["verdict"], found["exit_code"]) == ("passed", 0)
+
+
+def test_a_missing_part_is_no_pass() -> None:
+    whole = report(3, archived=False)
+    del whole.workers[1].cycles[2]
+    found = whole.to_json()
+    assert [cycle["verdict"] for cycle in found["cycles"]] == ["passed", "passed", "unknown"]
+    assert (found["verdict"], found["exit_code"]) == ("unknown", 3)
+
+
+def test_a_password_does_not_reach_the_report() -> None:
+    assert redacted("http://me:secret@host:1/p") == "http://***@host:1/p"
+    assert redacted("http://host:1/p") == "http://host:1/p"
+
+
+def test_the_file_is_always_whole(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    write_atomically(path, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range"):
+        write_atomically(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["r.json"]
+    with pytest.raises(LookerError, match="cannot write the report"):
+        write_atomically(tmp_path / "none" / "r.json", {"a": 1})
