@@ -465,10 +465,11 @@ async def honest(_number: int, forward: Forward) -> Answer:
 
 
 class Proxy:
-    """Forwards to a backend, in a thread; the scripts say what it does with pushes and reads.
+    """Forwards to a backend, in a thread; the scripts say what it does with each request.
 
-    A script is called with the number of the push (or read), from 0, and a function that forwards
-    it and returns the backend's answer; it returns the answer that the client gets.
+    A script is called with the number of the push (or read; 0 for other requests), from 0, and a
+    function that forwards it and returns the backend's answer; it returns the answer that the
+    client gets. ``tenants`` and ``authorizations`` are all that requests came with.
     """
 
     def __init__(
@@ -477,15 +478,18 @@ class Proxy:
         *,
         push: Script = honest,
         read: Script = honest,
+        other: Script = honest,
     ) -> None:
         self._backend = backend
-        self._push, self._read = push, read
+        self._push, self._read, self._other = push, read, other
         self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._serve, name="proxy", daemon=True)
         self._started = threading.Event()
         self._stopping: asyncio.Event
         self.n_pushes = 0
         self.n_reads = 0
+        self.tenants: set[str | None] = set()
+        self.authorizations: set[str | None] = set()
         self.url = ""
         self.faults: list[BaseException] = []
 
@@ -525,6 +529,8 @@ class Proxy:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        self.tenants.add(request.headers.get("X-Scope-OrgID"))
+        self.authorizations.add(request.headers.get("Authorization"))
 
         async def forward() -> Answer:
             headers = {
@@ -551,7 +557,7 @@ class Proxy:
                 number, self.n_reads = self.n_reads, self.n_reads + 1
                 answer = await self._read(number, forward)
             else:
-                answer = await forward()
+                answer = await self._other(0, forward)
         except aiohttp.ClientError:
             answer = RESET
         except Exception as error:

@@ -31,7 +31,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from servers import Forward, Script
@@ -160,13 +160,31 @@ QUERY: Final = Api(
 LOKI: Final = Api(("logs", "--log-time-increment-ns", "10"), parse_loki, format_loki)
 
 
+PAIRS: Final = {
+    "read": ("prometheus", REMOTE_READ),
+    "query": ("prometheus", QUERY),
+    "logs": ("target", LOKI),
+}
+
+
+def cases(read: Iterable[Any], query: Iterable[Any], logs: Iterable[Any]) -> list[Any]:
+    """Return (API and server, value) for each of the APIs' values, as parameters."""
+    return [
+        pytest.param(
+            PAIRS[name],
+            value,
+            id=f"{name}-{getattr(value, '__name__', getattr(value, 'status', value))}",
+            marks=[] if name == "logs" else pytest.mark.prometheus,
+        )
+        for name, values in (("read", read), ("query", query), ("logs", logs))
+        for value in values
+    ]
+
+
 @pytest.fixture(
     params=[
-        pytest.param(
-            ("prometheus", REMOTE_READ), id="prometheus-read", marks=pytest.mark.prometheus
-        ),
-        pytest.param(("prometheus", QUERY), id="prometheus-query", marks=pytest.mark.prometheus),
-        pytest.param(("target", LOKI), id="embedded-logs"),
+        pytest.param(pair, id=name, marks=[] if name == "logs" else pytest.mark.prometheus)
+        for name, pair in PAIRS.items()
     ]
 )
 def api_and_url(request: pytest.FixtureRequest) -> tuple[Api, str]:
@@ -266,8 +284,16 @@ DAMAGES: Final[dict[Callable[[Streams], None], dict[str, int]]] = {
     lose_a_label: {"wrong_labels": 1},
 }
 
+OF_READS: Final = (
+    *(lose_one, lose_a_stream, repeat_one, change_one, swap_two, move_one),
+    *(add_foreign_stream, change_a_label),
+)
+OF_QUERIES: Final = (lose_one, repeat_one, change_one, swap_two, move_one, change_a_label)
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+
+@pytest.mark.parametrize(
+    ("api_and_url", "damage"), cases(OF_READS, OF_QUERIES, DAMAGES), indirect=["api_and_url"]
+)
 def test_each_damage_is_found_counted_and_shown(
     tmp_path: Path, api_and_url: tuple[Api, str], damage: Callable[[Streams], None]
 ) -> None:
@@ -316,7 +342,11 @@ def test_examples_name_place_and_content(tmp_path: Path, api_and_url: tuple[Api,
     assert "fragment 1, sample 2" in result.stdout
 
 
-@pytest.mark.parametrize("damage", [lose_one, lose_a_stream], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    ("api_and_url", "damage"),
+    cases([lose_one, lose_a_stream], [lose_one], [lose_a_stream]),
+    indirect=["api_and_url"],
+)
 def test_what_comes_within_the_grace_period_is_not_missing(
     tmp_path: Path, api_and_url: tuple[Api, str], damage: Callable[[Streams], None]
 ) -> None:
@@ -346,33 +376,27 @@ def test_what_comes_after_the_grace_period_is_missing(tmp_path: Path, target: st
 
 # --- answers that are none ---------------------------------------------------------------------
 
-HTML: Final = Answer(200, b"<html>Log in, please</html>", {"Content-Type": "text/html"})
+ANSWERS: Final[dict[str, Callable[[Answer], Answer]]] = {
+    "html": lambda _answer: Answer(200, b"<html>Log in!</html>", {"Content-Type": "text/html"}),
+    "truncated": lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]),
+    "empty": lambda answer: replace(answer, body=b""),
+    "refused": lambda _answer: Answer(422, b"too much\nasked"),
+    "another": lambda answer: replace(answer, body=b'{"status":"success","data":[1]}'),
+}
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("html", ""),
-        ("truncated", ""),
-        ("empty", ""),
-        ("refused", "422"),
-        ("another", ""),
-    ],
+    ("api_and_url", "kind"),
+    cases(["html", "truncated", "empty"], ["html", "truncated"], ANSWERS),
+    indirect=["api_and_url"],
 )
 def test_an_answer_that_is_none_leaves_the_verdict_unknown(
-    tmp_path: Path, api_and_url: tuple[Api, str], kind: str, words: str
+    tmp_path: Path, api_and_url: tuple[Api, str], kind: str
 ) -> None:
     api, url = api_and_url
 
     async def script(_number: int, forward: Forward) -> Answer:
-        answer = await forward()
-        return {
-            "html": HTML,
-            "truncated": replace(answer, body=answer.body[: len(answer.body) // 2]),
-            "empty": replace(answer, body=b""),
-            "refused": Answer(422, b"too much\nasked"),
-            "another": replace(answer, body=b'{"status":"success","data":[1]}'),
-        }[kind]
+        return ANSWERS[kind](await forward())
 
     with Proxy(url, read=script) as proxy:
         result = looker(tmp_path, api.arguments[0], proxy.url, *api.arguments[1:], *SMALL)
@@ -384,7 +408,7 @@ def test_an_answer_that_is_none_leaves_the_verdict_unknown(
     error = result.read["error"]
     assert error
     assert "\n" not in error
-    assert words in error
+    assert kind != "refused" or "422: too much asked" in error
     assert f"reading ended early: {error}"[:80] in result.stdout
     assert "Traceback" not in result.stderr
 
@@ -408,7 +432,11 @@ def test_a_query_that_fails_once_is_asked_again(
 N_PUSHES: Final = N_STREAMS * N_FRAGMENTS
 
 
-@pytest.mark.parametrize("answer", [RESET, Answer(503, b"busy"), Answer(429, b"busy")])
+@pytest.mark.parametrize(
+    ("api_and_url", "answer"),
+    cases([RESET], [Answer(503, b"busy")], [RESET, Answer(500), Answer(429, b"busy")]),
+    indirect=["api_and_url"],
+)
 def test_a_push_that_was_not_stored_is_sent_again(
     tmp_path: Path, api_and_url: tuple[Api, str], answer: Answer
 ) -> None:
@@ -579,8 +607,7 @@ def test_a_refusal_for_good_ends_the_run_soon(
 
 
 @pytest.mark.prometheus
-@pytest.mark.parametrize("api", [REMOTE_READ, QUERY])
-@pytest.mark.parametrize("status", [403, 413])
+@pytest.mark.parametrize(("api", "status"), [(REMOTE_READ, 403), (QUERY, 413)])
 def test_a_refusal_of_metrics_ends_the_run_soon(
     tmp_path: Path, prometheus: Prometheus, api: Api, status: int
 ) -> None:
