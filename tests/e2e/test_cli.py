@@ -642,7 +642,6 @@ def test_the_password_is_not_shown_when_the_target_fails(
     hidden(result.said, tmp_path)
 
 
-@pytest.mark.xfail(reason="model/config.py repeats the whole URL in its usage error")
 def test_the_password_is_not_shown_when_the_url_is_wrong(tmp_path: Path) -> None:
     for url in (f"ftp://anna:{SECRET}@127.0.0.1", f"http://anna:{SECRET}@127.0.0.1/?a=b"):
         result = looker(tmp_path, "logs", url)

@@ -78,6 +78,7 @@ class Client:
         self._transport = transport
         self._api = api
         self._retry = retry
+        self._read_retry = replace(READ_RETRY, deadline_s=min(60.0, retry.deadline_s))
         self._clock = clock
         self._stop = stop
 
@@ -152,10 +153,10 @@ class Client:
                 too_large = possibly_stored(error)
             if too_large and divisible:
                 raise AnswerSizeError(f"a query got no answer: {reason}")
-            delay_s = READ_RETRY.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311 - as above
+            delay_s = self._read_retry.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311 - as above
             attempt += 1
             elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
-            if READ_RETRY.gives_up(elapsed_s, delay_s) or self._stop.is_set():
+            if self._read_retry.gives_up(elapsed_s, delay_s) or self._stop.is_set():
                 raise TargetError(f"a query got no answer after {attempt} attempt(s): {reason}")
             await self._sleep(delay_s)
 

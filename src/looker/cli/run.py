@@ -10,9 +10,10 @@ from looker.backend.discovery import discover
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
 from looker.engine.pool import LocalPool
-from looker.engine.run_report import RunReport, redacted, write_atomically
+from looker.engine.run_report import RunReport, write_atomically
 from looker.errors import ExitCode, LookerError, UsageError
 from looker.model.run_state import RunState
+from looker.model.url import redacted
 from looker.model.verdict import gravest
 from looker.observe import log
 from looker.observe.environment import environment

@@ -219,11 +219,7 @@ def _comparison(
         return lambda body, page: logs.compare(body, page.expectation)
     if target.read_api is ReadApi.QUERY:
         query = QueryAnswers(ignored)
-        return lambda body, page: query.compare(
-            body,
-            page.expectation,
-            (page.start_ns // NS_PER_MS, page.end_ns // NS_PER_MS - 1),
-        )
+        return lambda body, page: query.compare(body, page.expectation, page.start_ns // NS_PER_MS)
     remote = RemoteReadAnswers(content, ignored, target.external_labels)
     return lambda body, page: remote.compare(body, page.expectation)
 

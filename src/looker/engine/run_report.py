@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from looker.errors import ExitCode, LookerError
 from looker.model.report import (
@@ -23,6 +22,7 @@ from looker.model.report import (
     rfc3339,
 )
 from looker.model.run_state import Totals
+from looker.model.url import redacted
 from looker.model.verdict import Verdict, gravest, worst
 from looker.version import __version__
 
@@ -210,14 +210,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         return redacted(value)
     return value
-
-
-def redacted(url: str) -> str:
-    """Return a URL without user name and password."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"***@{host}" if "@" in parts.netloc else host
-    return urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment))
 
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:

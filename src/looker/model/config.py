@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from looker.errors import UsageError
 from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
 from looker.model.retry import RetryPolicy
+from looker.model.url import redacted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,7 +233,8 @@ def _check_text(config: RunConfig) -> None:
         )
     if config.url is not None and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", config.url):
         raise UsageError(
-            "URL", f"must begin with http:// or https:// and name a host, not {config.url!r}"
+            "URL",
+            f"must begin with http:// or https:// and name a host, not {redacted(config.url)!r}",
         )
     tenant = config.tenant
     if tenant is not None and not re.fullmatch(r"[A-Za-z0-9!\-_.*'()|]{1,150}", tenant):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 _NS_PER_S: Final = 1_000_000_000
+_TELLING_S: Final = 0.5
+"""Less of the workers' time is all start-up: that their cores were busy tells nothing."""
 
 
 class LimitedBy(StrEnum):
@@ -133,7 +135,8 @@ class WriteReport:
             return LimitedBy.RATE_LIMIT
         if self.throttled_s > 0.3 * self.workers_s > 0:
             return LimitedBy.THROTTLE
-        if self.starved_s > 0.5 * self.writers_s > 0 and self.cpu_s > 0.7 * self.workers_s:
+        busy = self.cpu_s > 0.7 * self.workers_s and self.workers_s > _TELLING_S
+        if busy and self.starved_s > 0.5 * self.writers_s > 0:
             return LimitedBy.GENERATOR
         return LimitedBy.TARGET
 

@@ -150,7 +150,10 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         said = "interrupted before all was read back"
     else:
         said = "reading back was not completed, or there was nothing to read"
-    lines.append(Text(f"{verdict}: {said}", style=_STYLES[verdict]))
+    style = _STYLES[verdict]
+    if verdict == "passed" and report["exit_code"]:
+        style = "bold yellow"
+    lines.append(Text(f"{verdict}: {said}", style=style))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
         Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING
 
 from looker.errors import TargetError
@@ -60,10 +60,14 @@ def _end_with_parent() -> None:
         os._exit(0)
 
 
+_HELD_BACK = {signal.SIGINT}
+
+
 def _child(config: TargetConfig, pipe: connection.Connection) -> None:
     """Serve within a child process, telling the parent the URL or why there is none."""
     # An interrupt from the terminal reaches the whole group; the parent decides what ends when.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     threading.Thread(target=_end_with_parent, name="looker-parent", daemon=True).start()
     try:
         _serve(config, lambda url: pipe.send((True, url)), (signal.SIGTERM,))
@@ -92,7 +96,14 @@ class TargetProcess:
         process = context.Process(
             target=_child, args=(self._config, theirs), name="looker-target", daemon=True
         )
-        process.start()
+        # starting it unblocks the signals, so it must not be the child's start that does
+        resource_tracker.ensure_running()
+        # an interrupt that comes while the interpreter starts waits until the child knows
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._process = process
         message = None

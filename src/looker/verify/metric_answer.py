@@ -124,16 +124,14 @@ class QueryAnswers:
         """``ignored`` are labels that the target may add."""
         self._tolerated = ignored
 
-    def compare(
-        self, body: bytes, expectation: Expectation, window_ms: tuple[int, int]
-    ) -> PageProof:
+    def compare(self, body: bytes, expectation: Expectation, begin_ms: int) -> PageProof:
         """Compare an answer; DecodeError if it is not one.
 
-        ``window_ms`` (both ends inclusive) is what was asked for: servers before Prometheus 3
-        also return the sample at the open end of the range.
+        ``begin_ms`` is the first millisecond that was asked for: servers before Prometheus 3
+        also return the sample at the open end of the range, one millisecond before it.
         """
         matrix = parse_matrix(body)
-        inside = (matrix.timestamps_ms >= window_ms[0]) & (matrix.timestamps_ms <= window_ms[1])
+        inside = matrix.timestamps_ms != begin_ms - 1
         series = np.repeat(np.arange(len(matrix.counts)), matrix.counts)[inside]
         counts = np.bincount(series, minlength=len(matrix.counts)).astype(np.int64)
         return _compare_columns(

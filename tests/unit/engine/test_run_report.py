@@ -10,10 +10,11 @@ import pytest
 from looker.backend.api import Target
 from looker.backend.outcomes import Product
 from looker.engine import run_report
-from looker.engine.run_report import RunReport, WorkerRecord, redacted, write_atomically
+from looker.engine.run_report import RunReport, WorkerRecord, write_atomically
 from looker.errors import LookerError
 from looker.model.config import ReadApi
 from looker.model.report import PhaseTimes, ReadReport
+from looker.model.url import redacted
 from servers import run_config
 
 if TYPE_CHECKING:

@@ -265,6 +265,10 @@ def test_wall_time_as_text() -> None:
             LimitedBy.GENERATOR,
         ),
         (
+            {"writers_s": 4.0, "starved_s": 3.0, "workers_s": 0.4, "cpu_s": 0.4},
+            LimitedBy.TARGET,
+        ),
+        (
             {"writers_s": 100.0, "starved_s": 49.0, "workers_s": 10.0, "cpu_s": 7.5},
             LimitedBy.TARGET,
         ),
