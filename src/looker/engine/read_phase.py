@@ -75,7 +75,7 @@ class ReadPhase:
         self._stop = stop
         self._report = ReadReport(complete=False)
         self._cpu_begun_s = 0.0
-        self._compare = _comparison(config, target, content)
+        self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
         self._payload_per_sample = per_sample
@@ -210,9 +210,10 @@ class ReadPhase:
         return np.sort(numbers[np.argsort(keys)[: self._read_n_streams]])
 
 
-def _comparison(
+def comparison(
     config: RunConfig, target: Target, content: Content
 ) -> Callable[[bytes, Page], PageProof]:
+    """Return how answers of a target are compared with a page of a generation."""
     ignored = frozenset(config.ignore_labels)
     if config.mode is Mode.LOGS:
         logs = LogAnswers(content, ignored)
