@@ -1,0 +1,100 @@
+"""Validating answers, against the libraries that only parse them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+import pytest
+
+from looker.generate.logs import LogEncoder
+from looker.generate.metrics import MetricEncoder
+from looker.model.fragment import FragmentState
+from looker.verify.ledger import Ledger
+from looker.verify.log_answer import LogAnswers
+from looker.verify.metric_answer import RemoteReadAnswers
+from looker.verify.pages import PageLimits, Selection, pages
+from looker.wire.columns import varint
+from looker.wire.proto import prometheus_pb2
+from test_encode import START, batch, content
+
+if TYPE_CHECKING:
+    from conftest import Table
+    from looker.generate.content import Content
+    from looker.generate.encoder import EncodedBatch
+    from looker.verify.expectation import Expectation
+
+
+def expectation(whole: Content, encoded: EncodedBatch) -> Expectation:
+    n_streams = len(encoded.batch)
+    ledger = Ledger()
+    rows = ledger.append(encoded, 0)
+    rows.settle(slice(0, n_streams), FragmentState.ACKNOWLEDGED, sent_again=False)
+    found = ledger.rows_of(0, n_streams)
+    selection = Selection.of_streams(whole, list(range(n_streams)))
+    limits = PageLimits(10**9, 10**9)
+    (page,) = pages(whole, selection, found, np.arange(n_streams), 0, limits)
+    return page.expectation
+
+
+@pytest.mark.parametrize(
+    ("name", "extra", "goal"),
+    [
+        ("plain", "", "<= 0.67"),
+        ("with metadata", ',{"structuredMetadata":{"detected_level":"unknown"}}', "<= 0.29"),
+    ],
+)
+def test_log_entries_against_orjson(table: Table, name: str, extra: str, goal: str) -> None:
+    whole = content(1, 5000, 100, metrics=False)
+    expected = expectation(whole, LogEncoder(whole).encode(batch(1, 5000, 1)))
+    labels = orjson.dumps(whole.scheme.labels(0)).decode()
+    lines = expected.lines(slice(0, 5000))
+    rows = ",".join(
+        f'["{START + number}","{line.tobytes().decode()}"{extra}]'
+        for number, line in enumerate(lines)
+    )
+    body = (
+        '{"status":"success","data":{"resultType":"streams","result":[{"stream":'
+        f'{labels},"values":[{rows}]}}],"stats":{{}}}}}}\n'
+    ).encode()
+    answers = LogAnswers(whole)
+    assert answers.compare(body, expected).findings.n_validated == 5000
+    row = table.compare(
+        f"5,000 entries, {name}: validate / orjson.loads",
+        goal,
+        lambda: answers.compare(body, expected),
+        lambda: orjson.loads(body),
+    )
+    assert row.ratio > 0
+
+
+def test_metric_samples_against_protobuf(table: Table) -> None:
+    whole = content(1000, 100, 1, metrics=True)
+    encoded = MetricEncoder(whole).encode(batch(1000, 100, 1_000_000))
+    expected = expectation(whole, encoded)
+    series = encoded.buffer.tobytes()
+    body = b"\x0a" + varint(len(series)) + series
+    answers = RemoteReadAnswers(whole)
+    assert answers.compare(body, expected).findings.n_validated == 100_000
+
+    def read_every_sample() -> float:
+        parsed = prometheus_pb2.ReadResponse.FromString(body)
+        return sum(
+            sample.value + sample.timestamp
+            for result in parsed.results
+            for one in result.timeseries
+            for sample in one.samples
+        )
+
+    for name, goal, reference in (
+        ("parsing", "<= 0.56", lambda: prometheus_pb2.ReadResponse.FromString(body)),
+        ("reading each", "<= 0.04", read_every_sample),
+    ):
+        row = table.compare(
+            f"100,000 samples: validate / protobuf {name}",
+            goal,
+            lambda: answers.compare(body, expected),
+            reference,
+        )
+        assert row.ratio > 0
