@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -113,8 +112,6 @@ def test_counters_only_rise_and_end_as_the_report_says(
 
     monkeypatch.setattr(MetricsServer, "__exit__", scrape_and_end)
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("looker")
-    before = logger.handlers[:], logger.level, logger.propagate
     poller = threading.Thread(target=poll)
     poller.start()
     try:
@@ -123,7 +120,6 @@ def test_counters_only_rise_and_end_as_the_report_says(
     finally:
         over.set()
         poller.join(PATIENCE_S)
-        logger.handlers[:], logger.level, logger.propagate = before
     assert caught.value.code == 0, capsys.readouterr().err
     assert len(scrapes) > 10
     latest: dict[Any, float] = defaultdict(float)
