@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from looker.engine.source import MessageSource
 from looker.generate.mixer import mix64
+from looker.model.config import Mode
 from looker.model.fragment import FragmentState
 from looker.model.report import PhaseTimes, WriteReport
+from looker.wire.loki import MAX_NANOS_BYTES, entry_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,18 +180,22 @@ class WritePhase:
         if report.refusal is None and result.state is not FragmentState.ACKNOWLEDGED:
             reason = result.refusal
             if result.too_large:
-                reason = f"{reason}; {self._advice(result.fitting)}"
+                reason = f"{reason}; {self._advice(message, result.fitting)}"
             if reason is None and (result.unresolved or result.state is FragmentState.REJECTED):
                 reason = f"given up after {result.n_attempts} attempt(s): {result.last_reason}"
             report.refusal = reason
 
-    def _advice(self, fitting: float | None) -> str:
-        """Name the largest value that fits, for a message of one fragment."""
+    def _advice(self, message: Message, fitting: float | None) -> str:
+        """Name the largest value that fits at any time, for a message of one fragment."""
         n_samples = self._config.n_samples_per_fragment
         if fitting is None:
             return "one fragment is too large: lower --n-entries-per-stream-fragment"
         # what does not grow with the entries, labels say, is less than one entry more
         largest = int(n_samples * fitting) - 1
+        if self._config.mode is Mode.LOGS:
+            # these entries may have had short timestamps; others will have long ones
+            widest = entry_layout(MAX_NANOS_BYTES, self._config.n_chars_per_line).width
+            largest = int(largest * min(1.0, int(message.offsets[-1]) / (n_samples * widest)))
         if largest >= 1:
             return f"the largest --n-entries-per-stream-fragment that fits is {largest}"
         return "not even one entry fits: lower --n-chars-per-msg"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NS_PER_S: Final = 1_000_000_000
 _SECONDS_BYTES: Final = 5
-_MAX_NANOS_BYTES: Final = 5
+MAX_NANOS_BYTES: Final = 5
 MIN_SECONDS: Final = 1 << 28
 MAX_SECONDS: Final = 1 << 35
 """Seconds whose varint has five bytes: from July 1978 to the year 3058."""
@@ -66,12 +66,12 @@ class EntryLayout:
             return
         at, end = self.nanos_at, self.nanos_at + self.nanos_bytes
         source = nanos.astype(np.uint32)
-        if self.nanos_bytes == _MAX_NANOS_BYTES:
+        if self.nanos_bytes == MAX_NANOS_BYTES:
             # 32 bits are enough for all but the last byte, and twice as fast as 64
             out[..., end - 1] = source >> np.uint32(28)
             end -= 1
         words = varint_words(source, end - at)
-        if self.nanos_bytes == _MAX_NANOS_BYTES:
+        if self.nanos_bytes == MAX_NANOS_BYTES:
             words |= np.uint32(0x8000_0000)
         store_words(out[..., at:end], words)
 
