@@ -139,14 +139,18 @@ def largest_fitting(result: Result) -> int:
 def test_a_fragment_that_can_never_fit_ends_the_run_and_names_what_fits(tmp_path: Path) -> None:
     one = ("--n-concurrent-streams", "1", "--stop-write-after-n-fragments-per-stream", "1")
     with embedded_target(tmp_path, "--like", "loki-default") as url:
+        # timestamps as short as they get first, then as long as they get
+        second = (datetime.now(UTC) - timedelta(minutes=5)).replace(microsecond=0)
+        short = ("--log-start-time", (second + timedelta(microseconds=10_000)).isoformat())
+        long = ("--log-start-time", (second + timedelta(microseconds=900_000)).isoformat())
         size = ("--n-entries-per-stream-fragment", "40000")
-        result = looker(tmp_path, "logs", url, *one, *size)
+        result = looker(tmp_path, "logs", url, *one, *size, *short)
         assert (result.code, result.report["verdict"]) == (3, "unknown")
         assert "4194304" in result.said
         assert result.write["pushes_rejected"] == 1
         assert result.write["duration_s"] < 5
         fitting = ("--n-entries-per-stream-fragment", str(largest_fitting(result)))
-        passed(looker(tmp_path, "logs", url, *one, *fitting), largest_fitting(result))
+        passed(looker(tmp_path, "logs", url, *one, *fitting, *long), largest_fitting(result))
 
 
 def test_more_samples_than_a_burst_never_fit_either(tmp_path: Path) -> None:
