@@ -16,7 +16,7 @@ import uvloop
 
 from looker.backend.api import api_for
 from looker.backend.client import Client
-from looker.backend.tls import ssl_context
+from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
 from looker.engine.channel import Sender
@@ -116,9 +116,7 @@ class Worker:
     async def _cycles(self) -> None:
         config, index = self._config, self._share.worker
         limit = max(self._share.n_writers, self._share.n_readers)
-        tls = None
-        if self._target.url.startswith("https:"):
-            tls = ssl_context(config.ca_file, insecure_skip_verify=config.insecure_skip_verify)
+        tls = context_for(self._target.url, config)
         async with Transport(max_connections=limit, ssl_context=tls) as transport:
             client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
             for cycle in count():

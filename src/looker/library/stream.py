@@ -16,7 +16,7 @@ import numpy as np
 from looker.backend.api import api_for
 from looker.backend.client import Client
 from looker.backend.discovery import discover
-from looker.backend.tls import ssl_context
+from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
 from looker.engine.read_phase import ReadPhase
@@ -301,9 +301,7 @@ class _Stream(ABC):
 
     @staticmethod
     def _transport(config: RunConfig, target: Target) -> Transport:
-        tls = None
-        if target.url.startswith("https:"):
-            tls = ssl_context(config.ca_file, insecure_skip_verify=config.insecure_skip_verify)
+        tls = context_for(target.url, config)
         return Transport(max_connections=config.max_concurrent_reads, ssl_context=tls)
 
 
