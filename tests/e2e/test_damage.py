@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -340,6 +342,68 @@ def test_examples_name_place_and_content(tmp_path: Path, api_and_url: tuple[Api,
     assert example["expected"] in result.stdout
     assert example["received"] in result.stdout
     assert "fragment 1, sample 2" in result.stdout
+    at = example["first_difference"]
+    assert example["expected"][:at] == example["received"][:at]
+    assert example["expected"][at] != example["received"][at]
+    assert example["timestamp"].startswith(f"{time.gmtime().tm_year}-")
+    assert example["labels"]["looker_uniquename"] == example["stream"]
+    assert f'looker_uniquename="{example["stream"]}"' in result.stdout
+    assert example["cycle"] == 0
+    # the same in the parts and in the totals
+    report = result.report
+    assert report["cycles"][0]["workers"][0]["read"]["examples"] == [example]
+    assert report["totals"]["read"]["examples"] == [example]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_curl_line_shows_what_is_on_the_server(
+    tmp_path: Path, api_and_url: tuple[Api, str]
+) -> None:
+    api, url = api_and_url
+    with Proxy(url, read=api.rewriting(lose_one)) as proxy:
+        result = looker(
+            tmp_path,
+            *(api.arguments[0], proxy.url, *api.arguments[1:], *SMALL, *GRACELESS),
+            *("--tenant", "a|b"),
+        )
+        (example,) = result.read["examples"]
+    lines = result.stdout.splitlines()
+    command = next(line.strip() for line in lines if line.startswith("    curl "))
+    assert command == example["query"]["curl"]
+    assert f"    url: {example['query']['url']}" in lines
+    assert ("logcli query" in result.stdout) == (api is LOKI)
+    # past the proxy, which loses it
+    command = command.replace(proxy.url, url)
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, check=True, timeout=60)
+    (stream,) = json.loads(ran.stdout)["data"]["result"]
+    contents = [content for _, content in stream["values"]]
+    if api is not LOKI:
+        contents = [f"({float(content)!r})" for content in contents]
+    assert sum(content in example["expected"] for content in contents) == 1
+
+
+def test_no_more_examples_are_shown_than_asked_for(tmp_path: Path, target: str) -> None:
+    for wanted in (0, 3, 50):
+        with Proxy(target, read=LOKI.rewriting(lose_a_stream)) as proxy:
+            result = looker(
+                tmp_path,
+                *("logs", proxy.url, *SMALL, *GRACELESS, "--n-entries-per-stream-fragment", "30"),
+                *("--max-examples", str(wanted)),
+            )
+        assert result.code == 1, result.said
+        assert result.read["mismatches"]["missing"] == 60
+        assert len(result.read["examples"]) == wanted
+        assert result.stdout.count("  missing: ") == wanted
+        assert ("the first of them" in result.stdout) == (wanted > 0)
+
+
+def test_an_example_names_the_cycle_that_found_it(tmp_path: Path, target: str) -> None:
+    with Proxy(target, read=LOKI.rewriting(lose_one)) as proxy:
+        result = looker(tmp_path, "logs", proxy.url, *SMALL, *GRACELESS, "--n-cycles", "2")
+    assert [
+        [example["cycle"] for example in cycle["read"]["examples"]]
+        for cycle in result.report["cycles"]
+    ] == [[0], [1]]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from looker.model.config import (
     checked_retry,
     default_max_lag_s,
 )
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 from looker.observe.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Options:
     push_path: str | None = None
     query_path: str | None = None
     http_server_port: int | None = None
+    max_examples: int = DEFAULT_MAX_EXAMPLES
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -169,6 +171,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         push_path=given.push_path,
         query_path=given.query_path,
         http_server_port=given.http_server_port,
+        max_examples=given.max_examples,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),

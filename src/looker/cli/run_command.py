@@ -12,6 +12,7 @@ import typer
 from looker.cli.arguments import alias_of
 from looker.cli.options import DEFAULTS, Options, configuration
 from looker.model.config import Compressability, Mode, ReadApi
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
@@ -346,6 +347,12 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        max_examples: Annotated[
+            int,
+            _option(
+                "--max-examples", help="How many mismatches of a cycle to show in full, 0 to 100."
+            ),
+        ] = DEFAULT_MAX_EXAMPLES,
         config: Annotated[  # noqa: ARG001 - read before the command line is parsed
             Path | None,
             _option(
@@ -403,6 +410,7 @@ def run_command(mode: Mode) -> Callable[..., None]:
             push_path=push_path,
             query_path=query_path,
             http_server_port=http_server_port,
+            max_examples=max_examples,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from looker.engine.page_reader import PageReader
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import NS_PER_MS, Mode, ReadApi
+from looker.model.mismatch import Findings
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
@@ -73,7 +75,8 @@ class ReadPhase:
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
-        self._report = ReadReport(complete=False)
+        findings = Findings(max_examples=config.max_examples)
+        self._report = ReadReport(complete=False, findings=findings)
         self._cpu_begun_s = 0.0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
@@ -135,7 +138,7 @@ class ReadPhase:
                     return False
                 for page_proof in page_proofs:
                     proof.add(page_proof)
-                    self._report.findings.merge(page_proof.findings)
+                    self._merge(page_proof.findings)
             return True
 
         tasks = [asyncio.create_task(read()) for _ in range(self._n_readers)]
@@ -144,6 +147,11 @@ class ReadPhase:
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _merge(self, findings: Findings) -> None:
+        """Add a page's findings; what compares does not know in which cycle it does."""
+        findings.examples = [replace(one, cycle=self._cycle) for one in findings.examples]
+        self._report.findings.merge(findings)
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""

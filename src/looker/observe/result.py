@@ -8,6 +8,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.observe.examples import show_examples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,7 +50,9 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
     figures = [table] if cycles else []
-    console.print(Group(title, *figures, *_examples(cycles), *_verdict(report, unit)))
+    console.print(Group(title, *figures))
+    show_examples(report, console)
+    console.print(Group(*_verdict(report, unit)))
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -107,31 +111,6 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
             ),
         ]
     return rows
-
-
-def _examples(cycles: list[Mapping[str, Any]]) -> list[Text]:
-    lines = []
-    for cycle in cycles:
-        read = cycle["read"]
-        if read is None:
-            continue
-        found = {kind: n for kind, n in read["mismatches"].items() if n}
-        if found:
-            counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
-            lines.append(Text(f"\ncycle {cycle['cycle']}: {counts}; the first of them:"))
-        for example in read["examples"]:
-            place = str(example["stream"])
-            if example["timestamp_ns"] is not None:
-                place += f", time {example['timestamp_ns']} ns"
-            if example["fragment"] is not None:
-                place += f", fragment {example['fragment']}, sample {example['position']}"
-            lines.append(Text(f"  {example['kind']}: {place}", overflow="fold"))
-            lines += [
-                Text(f"    {side}: {example[side]}", overflow="fold")
-                for side in ("expected", "received")
-                if example[side] is not None
-            ]
-    return lines
 
 
 def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
