@@ -327,6 +327,50 @@ def test_each_damage_is_found_counted_and_shown(
     assert "Traceback" not in result.stderr
 
 
+WEAKER: Final[dict[Callable[[Streams], None], tuple[dict[str, int], dict[str, int]]]] = {
+    lose_one: ({"missing": 1}, {"missing": 1}),
+    repeat_one: ({"duplicate": 1}, {"duplicate": 1}),
+    change_one: ({"corrupt": N_SAMPLES}, {}),
+    swap_two: ({"out_of_order": 1}, {"out_of_order": 1}),
+    change_a_label: ({"wrong_labels": 1}, {"wrong_labels": 1}),
+}
+"""What is found by checksum, and by count."""
+
+
+@pytest.mark.parametrize("mode", ["checksum", "count"])
+@pytest.mark.parametrize("damage", WEAKER, ids=lambda damage: damage.__name__)
+def test_weaker_modes_find_what_they_look_at(
+    tmp_path: Path,
+    api_and_url: tuple[Api, str],
+    damage: Callable[[Streams], None],
+    mode: str,
+) -> None:
+    api, url = api_and_url
+    found = WEAKER[damage][mode == "count"]
+    with Proxy(url, read=api.rewriting(damage)) as proxy:
+        result = looker(
+            tmp_path,
+            *(api.arguments[0], proxy.url, *api.arguments[1:], *SMALL, *GRACELESS),
+            *("--verify", mode),
+        )
+    read = result.read
+    assert read["mismatches"] == {**ALL_WELL, **found}
+    assert result.code == (1 if found else 0), result.said
+    assert read["samples_expected"] == N_ALL
+    if mode == "checksum":
+        n_whole = N_STREAMS * N_FRAGMENTS - (damage in (lose_one, change_one))
+        assert read["fragments_proved_by_checksum"] == n_whole
+        assert read["samples_validated"] == n_whole * N_SAMPLES
+    else:
+        assert read["fragments_proved_by_checksum"] == 0
+        assert read["samples_validated"] == N_ALL - found.get("missing", 0)
+    assert read["verify"] == result.report["config"]["verify"] == mode
+    if found:
+        assert f"what was checked: {result.report['checked']}" in result.stdout
+    else:
+        assert "by number and time; their content was not checked" in result.stdout
+
+
 def test_examples_name_place_and_content(tmp_path: Path, api_and_url: tuple[Api, str]) -> None:
     api, url = api_and_url
     with Proxy(url, read=api.rewriting(change_one)) as proxy:

@@ -11,7 +11,7 @@ import typer
 
 from looker.cli.arguments import alias_of
 from looker.cli.options import DEFAULTS, Options, configuration
-from looker.model.config import Compressability, Mode, ReadApi
+from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
@@ -95,7 +95,10 @@ def run_command(mode: Mode) -> Callable[..., None]:
             ),
         ] = 0,
         skip_read: Annotated[
-            bool, _option("--skip-read", help="Write only; the verdict is 'not_checked'.")
+            bool,
+            _option(
+                "--skip-read", help="Write only, as --verify off; the verdict is 'not_checked'."
+            ),
         ] = False,
         read_n_streams_only: Annotated[
             int | None,
@@ -347,6 +350,15 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        verify: Annotated[
+            VerifyMode | None,
+            _option(
+                "--verify",
+                help="What is checked: content (regenerated, and by the checksum of sending;"
+                " default), checksum alone, count (streams and timestamps only), or off.",
+                show_default=False,
+            ),
+        ] = None,
         max_examples: Annotated[
             int,
             _option(
@@ -411,6 +423,7 @@ def run_command(mode: Mode) -> Callable[..., None]:
             query_path=query_path,
             http_server_port=http_server_port,
             max_examples=max_examples,
+            verify=verify,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

@@ -13,13 +13,19 @@ import numpy as np
 from looker.engine.page_reader import PageReader
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import NS_PER_MS, Mode, ReadApi
+from looker.model.config import NS_PER_MS, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import Findings
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
+from looker.verify.modes import (
+    SumsOfSending,
+    UnregeneratedLogs,
+    UnregeneratedQueries,
+    UnregeneratedReads,
+    ledger_for,
+)
 from looker.verify.pages import PageLimits, Selection, pages
-from looker.verify.proof import ChecksumLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
     from looker.verify.ledger import Ledger
     from looker.verify.pages import Page
-    from looker.verify.proof import PageProof
+    from looker.verify.proof import ChecksumLedger, PageProof
 
 _BAND_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
@@ -76,7 +82,7 @@ class ReadPhase:
         self._clock = clock
         self._stop = stop
         findings = Findings(max_examples=config.max_examples)
-        self._report = ReadReport(complete=False, findings=findings)
+        self._report = ReadReport(complete=False, findings=findings, verify=config.verify)
         self._cpu_begun_s = 0.0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
@@ -96,7 +102,7 @@ class ReadPhase:
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
             for first, end in self._bands():
                 rows = self._ledger.rows_of(first, end)
-                proof = ChecksumLedger(rows, self._content.n_samples)
+                proof = ledger_for(self._config.verify, rows, self._content)
                 reader = PageReader(
                     client=self._client,
                     compare=self._compare,
@@ -109,6 +115,8 @@ class ReadPhase:
                 )
                 complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
+                if isinstance(proof, SumsOfSending):
+                    self._merge(proof.findings)
                 if not complete:
                     break
         report.complete = complete
@@ -222,14 +230,20 @@ def comparison(
     config: RunConfig, target: Target, content: Content
 ) -> Callable[[bytes, Page], PageProof]:
     """Return how answers of a target are compared with a page of a generation."""
-    ignored = frozenset(config.ignore_labels)
+    ignored, mode = frozenset(config.ignore_labels), config.verify
+    full = mode is VerifyMode.CONTENT
     if config.mode is Mode.LOGS:
-        logs = LogAnswers(content, ignored)
+        logs = LogAnswers(content, ignored) if full else UnregeneratedLogs(mode, content, ignored)
         return lambda body, page: logs.compare(body, page.expectation)
     if target.read_api is ReadApi.QUERY:
-        query = QueryAnswers(ignored)
+        query = QueryAnswers(ignored) if full else UnregeneratedQueries(mode, ignored)
         return lambda body, page: query.compare(body, page.expectation, page.start_ns // NS_PER_MS)
-    remote = RemoteReadAnswers(content, ignored, target.external_labels)
+    external = target.external_labels
+    remote = (
+        RemoteReadAnswers(content, ignored, external)
+        if full
+        else UnregeneratedReads(mode, content, ignored, external)
+    )
     return lambda body, page: remote.compare(body, page.expectation)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.by_hand import by_hand
 from looker.errors import ExitCode, LookerError
-from looker.model.config import NS_PER_S
+from looker.model.config import NS_PER_S, VerifyMode
 from looker.model.report import (
     SCHEMA_VERSION,
     CycleReport,
@@ -25,7 +25,7 @@ from looker.model.report import (
 )
 from looker.model.run_state import Totals
 from looker.model.url import redacted
-from looker.model.verdict import Verdict, gravest, worst
+from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class RunReport:
             "invocation_id": self.config.invocation_id,
             "mode": self.config.mode.value,
             "verdict": worst(totals.verdicts).value,
+            "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
             "exit_code": int(self._exit_code(totals)),
             "interrupted": self.interrupted,
             "faults": self.faults,

@@ -40,6 +40,19 @@ class ReadApi(StrEnum):
     QUERY = "query"
 
 
+class VerifyMode(StrEnum):
+    """How much of what came back is checked, from the strongest to the weakest."""
+
+    CONTENT = "content"
+    """Regenerated bit by bit, and by the checksum of sending."""
+    CHECKSUM = "checksum"
+    """By the checksum of sending alone, per fragment."""
+    COUNT = "count"
+    """Streams and timestamps only."""
+    OFF = "off"
+    """Nothing is read back."""
+
+
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 TIME_PREFIX_CHARS: Final = 20
@@ -110,6 +123,7 @@ class RunConfig:
     query_path: str | None = None
     http_server_port: int | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
+    verify: VerifyMode = VerifyMode.CONTENT
 
     @property
     def width_ns(self) -> int:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.mismatch import Findings
 from looker.model.verdict import Verdict
@@ -197,6 +198,7 @@ class ReadReport:
     service: Histogram = field(default_factory=Histogram)
     cpu_s: float = 0.0
     error: str | None = None
+    verify: VerifyMode = VerifyMode.CONTENT
 
     def merge(self, other: ReadReport) -> None:
         """Add another worker's or cycle's figures."""
@@ -211,6 +213,8 @@ class ReadReport:
         self.service.add(other.service)
         self.cpu_s += other.cpu_s
         self.error = _first_text(self.error, other.error)
+        # of all together, no more is proved than by the weakest
+        self.verify = max(self.verify, other.verify, key=list(VerifyMode).index)
 
     @property
     def verdict(self) -> Verdict:
@@ -233,6 +237,7 @@ class ReadReport:
         found = self.findings
         return {
             "skipped": self.skipped,
+            "verify": (VerifyMode.OFF if self.skipped else self.verify).value,
             "verdict": self.verdict.value,
             **self.times.to_json(),
             "streams_selected": self.streams_selected,

@@ -45,7 +45,9 @@ def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[
         yield Text(_INDENT + visible(selector_text(example["labels"])), overflow="fold"), True
     place = f"cycle {example['cycle']}"
     if example["fragment"] is not None:
-        place += f", fragment {example['fragment']}, sample {example['position']}"
+        place += f", fragment {example['fragment']}"
+    if example["position"] is not None:
+        place += f", sample {example['position']}"
     if example["timestamp_ns"] is not None:
         place += f", time {example['timestamp_ns']} ns"
     if example["timestamp"] is not None:

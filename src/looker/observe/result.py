@@ -26,6 +26,12 @@ _NOT_THE_CAPACITY: Final = {
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
     " target's capacity",
 }
+_PASSED: Final = {
+    "content": "read back exactly as written",
+    "checksum": "read back; each fragment has the checksum of what was sent (content was not"
+    " regenerated)",
+    "count": "read back by number and time; their content was not checked",
+}
 _MAX_CYCLES: Final = 10
 _NAME_CHARS: Final = 32
 _COLUMN_CHARS: Final = 13
@@ -118,7 +124,7 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     read = totals["read"]
     lines = [Text("")]
     if verdict == "passed":
-        said = f"all {_count(read['samples_expected'])} {unit} read back exactly as written"
+        said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
         if read["samples_expected"] < totals["write"]["samples_acked"]:
             said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
     elif verdict == "not_checked":
@@ -133,6 +139,8 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
     lines.append(Text(f"{verdict}: {said}", style=style))
+    if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
+        lines.append(Text(f"what was checked: {report['checked']}"))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
         Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
