@@ -15,6 +15,7 @@ import pytest
 
 from looker.engine import pool
 from looker.errors import ExitCode
+from looker.model.histogram import Histogram
 from looker.model.verdict import Verdict
 from looker.wire.proto import prometheus_pb2
 from looker.wire.snappy import compress, decompress
@@ -471,6 +472,18 @@ def test_what_comes_within_the_grace_period_is_not_missing(
     assert result.read["mismatches"] == ALL_WELL
     assert result.read["samples_validated"] == N_ALL
     assert result.read["queries"] == N_STREAMS + 2
+    # one sample that is lost is not the newest of its stream
+    awaited = int(damage is lose_a_stream)
+    assert result.read["streams_awaited"] == awaited
+    assert result.read["streams_visible_at_first_ask"] == N_STREAMS - awaited
+    assert Histogram.from_base64(result.read["first_ask_after_ms"]["histogram"]).n == N_STREAMS
+    visible = Histogram.from_base64(result.read["visible_after_ms"]["histogram"])
+    assert visible.n == awaited
+    assert ("visible after" in result.stdout) == (awaited > 0)
+    if awaited:
+        # asked again after 0.25 and 0.5 s
+        assert visible.min_us > 750_000
+        assert result.read["visible_after_ms"]["p50"] > 750
 
 
 def test_what_comes_after_the_grace_period_is_missing(tmp_path: Path, target: str) -> None:

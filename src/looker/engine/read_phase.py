@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.engine.page_reader import PageReader
+from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import NS_PER_MS, Mode, ReadApi, VerifyMode
@@ -29,6 +30,8 @@ from looker.verify.pages import PageLimits, Selection, pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from looker.backend.api import Target
     from looker.backend.client import Client
@@ -69,8 +72,12 @@ class ReadPhase:
         n_readers: int,
         clock: Clock,
         stop: asyncio.Event,
+        acked_ns: NDArray[np.int64] | None = None,
     ) -> None:
-        """``streams`` are the worker's first stream and the end."""
+        """``streams`` are the worker's first stream and the end.
+
+        ``acked_ns`` is when each of them was last acknowledged: see :mod:`.visibility`.
+        """
         self._config = config
         self._client = client
         self._content = content
@@ -81,6 +88,7 @@ class ReadPhase:
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
+        self._acked_ns = acked_ns
         findings = Findings(max_examples=config.max_examples)
         self._report = ReadReport(complete=False, findings=findings, verify=config.verify)
         self._cpu_begun_s = 0.0
@@ -112,6 +120,7 @@ class ReadPhase:
                     clock=self._clock,
                     stop=self._stop,
                     report=report,
+                    visibility=self._visibility(rows),
                 )
                 complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
@@ -160,6 +169,18 @@ class ReadPhase:
         """Add a page's findings; what compares does not know in which cycle it does."""
         findings.examples = [replace(one, cycle=self._cycle) for one in findings.examples]
         self._report.findings.merge(findings)
+
+    def _visibility(self, rows: NDArray[Any]) -> Visibility | None:
+        if self._acked_ns is None:
+            return None
+        return Visibility(
+            rows,
+            cycle=self._cycle,
+            n_samples=self._content.n_samples,
+            acked_ns=self._acked_ns,
+            first_stream=self._streams[0],
+            report=self._report,
+        )
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""

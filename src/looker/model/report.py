@@ -194,7 +194,10 @@ class ReadReport:
     queries: int = 0
     fragments_proved: int = 0
     payload_bytes_validated: int = 0
+    streams_visible_at_first_ask: int = 0
     findings: Findings = field(default_factory=Findings)
+    first_ask_after: Histogram = field(default_factory=Histogram)
+    visible_after: Histogram = field(default_factory=Histogram)
     service: Histogram = field(default_factory=Histogram)
     cpu_s: float = 0.0
     error: str | None = None
@@ -210,6 +213,9 @@ class ReadReport:
         self.fragments_proved += other.fragments_proved
         self.payload_bytes_validated += other.payload_bytes_validated
         self.findings.merge(other.findings)
+        self.streams_visible_at_first_ask += other.streams_visible_at_first_ask
+        self.first_ask_after.add(other.first_ask_after)
+        self.visible_after.add(other.visible_after)
         self.service.add(other.service)
         self.cpu_s += other.cpu_s
         self.error = _first_text(self.error, other.error)
@@ -251,7 +257,10 @@ class ReadReport:
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
             "service_ms": asdict(self.service.summary_ms()),
-            "visible_after_ms": None,
+            "streams_visible_at_first_ask": self.streams_visible_at_first_ask,
+            "first_ask_after_ms": asdict(self.first_ask_after.summary_ms()),
+            "streams_awaited": self.visible_after.n,
+            "visible_after_ms": asdict(self.visible_after.summary_ms()),
             "cpu_s": self.cpu_s,
             "error": self.error,
         }

@@ -104,6 +104,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
                 [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
             ),
             ("  queries", [_read(read, "queries") for read in reads]),
+            *_visibility(reads),
             (
                 "  fragments proved by checksum",
                 [_read(read, "fragments_proved_by_checksum") for read in reads],
@@ -117,6 +118,17 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
             ),
         ]
     return rows
+
+
+def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
+    """Return the rows about what was not there when first asked for, if there was any."""
+    if not any(read is not None and read["streams_awaited"] for read in reads):
+        return []
+    quantiles = [_NONE if read is None else _quantiles(read["visible_after_ms"]) for read in reads]
+    return [
+        ("  streams awaited", [_read(read, "streams_awaited") for read in reads]),
+        ("  visible after p50 / p99 ms", quantiles),
+    ]
 
 
 def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
