@@ -82,15 +82,16 @@ class Client:
         self._clock = clock
         self._stop = stop
 
-    async def push(self, body: memoryview, n_samples: int) -> PushResult:
+    async def push(self, body: memoryview, n_samples: int, *, again: bool = False) -> PushResult:
         """Push a compressed body of ``n_samples`` until its outcome is known.
 
-        Or until the retry deadline is over, or the run is stopped.
+        Or until the retry deadline is over, or the run is stopped. ``again`` tells that the target
+        has these bytes already.
         """
         result = PushResult()
         begun = self._clock.monotonic_ns()
         request = self._api.push(body)
-        ambiguous = suspect = False
+        ambiguous, suspect = again, False
         try:
             while True:
                 classified = await self._attempt(

@@ -7,6 +7,8 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.discovery import discover
+from looker.backend.occupied import refuse_if_occupied
+from looker.backend.out_of_order import refuse_if_in_order_only
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
 from looker.engine.pool import LocalPool
@@ -49,6 +51,9 @@ def run(config: RunConfig) -> ExitCode:
             url = embedded.start()
             stack.callback(embedded.stop)
         target = discover(config, url, embedded=config.url is None)
+        refuse_if_in_order_only(config, target)
+        if config.id_is_given and not config.force and not target.embedded:
+            refuse_if_occupied(config, target, clock.wall_ns())
         LOG.info(
             "%s %s at %s, seed %d, %d worker(s)",
             config.mode,

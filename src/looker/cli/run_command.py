@@ -304,7 +304,11 @@ def run_command(mode: Mode) -> Callable[..., None]:
         ] = False,
         force: Annotated[
             bool,
-            _option("--force", help="Go on where a start time is too old to be read back."),
+            _option(
+                "--force",
+                help="Go on where a start time is too old to be read back, or the target has data"
+                " of the invocation id already.",
+            ),
         ] = False,
         bearer_token_file: Annotated[
             Path | None,
@@ -350,6 +354,21 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        out_of_order_fraction: Annotated[
+            float,
+            _option(
+                "--out-of-order-fraction",
+                help="Write this fraction, 0 to 1, of each two successive fragments in the wrong"
+                " order.",
+            ),
+        ] = 0.0,
+        duplicate_fraction: Annotated[
+            float,
+            _option(
+                "--duplicate-fraction",
+                help="Send this fraction, 0 to 1, of the acknowledged messages once more.",
+            ),
+        ] = 0.0,
         verify: Annotated[
             VerifyMode | None,
             _option(
@@ -424,6 +443,8 @@ def run_command(mode: Mode) -> Callable[..., None]:
             http_server_port=http_server_port,
             max_examples=max_examples,
             verify=verify,
+            out_of_order_fraction=out_of_order_fraction,
+            duplicate_fraction=duplicate_fraction,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

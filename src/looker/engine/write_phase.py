@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from looker.engine.disorderly import Disorderly
 from looker.engine.source import MessageSource
 from looker.generate.mixer import mix64
 from looker.model.config import Mode
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from looker.backend.client import Client, PushResult
     from looker.clock import Clock
     from looker.engine.source import Message
+    from looker.generate.disorder import Disorder
     from looker.generate.encoder import Encoder
     from looker.generate.population import Population
     from looker.model.config import RunConfig
@@ -50,6 +52,7 @@ class WritePhase:
         stop: asyncio.Event,
         end: asyncio.Event,
         acked_ns: NDArray[np.int64] | None = None,
+        disorder: Disorder | None = None,
     ) -> None:
         """``stop`` ends the run, ``end`` this phase only.
 
@@ -68,6 +71,10 @@ class WritePhase:
         self._acked_ns = acked_ns
         self._news = asyncio.Event()
         self._report = WriteReport()
+        self._disorderly: Disorderly | None = None
+        if disorder is not None:
+            n_samples = config.n_samples_per_fragment
+            self._disorderly = Disorderly(disorder, population, n_samples, self._report)
         self._source: MessageSource | None = None
         self._begun_ns = 0
         self._cpu_begun_s = 0.0
@@ -147,7 +154,8 @@ class WritePhase:
         result = await self._client.push(message.body, n_samples)
         self._record_attempts(result)
         if not result.too_large or n_fragments == 1:
-            self._record(message, result)
+            again = self._disorderly is not None and await self._send_again(message, result)
+            self._record(message, result, sent_again=again)
             return
         self._report.pushes_divided += 1
         share = min(
@@ -170,9 +178,20 @@ class WritePhase:
         for service_ns in result.service_ns:
             report.service.record_us(service_ns // 1000)
 
-    def _record(self, message: Message, result: PushResult) -> None:
+    async def _send_again(self, message: Message, result: PushResult) -> bool:
+        """Send a message again if that is to be done on purpose; return whether it was."""
+        disorderly = self._disorderly
+        if disorderly is None or not disorderly.note(message.streams, result.state):
+            return False
+        n_samples = len(message.streams) * self._config.n_samples_per_fragment
+        again = await self._client.push(message.body, n_samples, again=True)
+        self._record_attempts(again)
+        disorderly.note_duplicate(n_samples, again)
+        return True
+
+    def _record(self, message: Message, result: PushResult, *, sent_again: bool) -> None:
         report, n_fragments = self._report, len(message.streams)
-        message.settle(result.state, sent_again=result.n_attempts > 1)
+        message.settle(result.state, sent_again=sent_again or result.n_attempts > 1)
         report.fragments_pushed += n_fragments
         report.push.record_us(result.total_ns // 1000)
         if result.state is FragmentState.ACKNOWLEDGED:

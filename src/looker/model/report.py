@@ -92,6 +92,9 @@ class WriteReport:
     writers_s: float = 0.0
     workers_s: float = 0.0
     forward_leaps: int = 0
+    out_of_order_sent: int = 0
+    duplicates_sent: int = 0
+    duplicates_refused: int = 0
     wall_went_back_s: float = 0.0
     cpu_s: float = 0.0
     service: Histogram = field(default_factory=Histogram)
@@ -170,6 +173,9 @@ class WriteReport:
             "throttled_s": self.throttled_s,
             "starved_s": self.starved_s,
             "forward_leaps": self.forward_leaps,
+            "out_of_order_sent": self.out_of_order_sent,
+            "duplicates_sent": self.duplicates_sent,
+            "duplicates_refused": self.duplicates_refused,
             "wall_went_back_s": self.wall_went_back_s,
             "limited_by": self.limited_by.value,
             "latency_distorted": self.latency_distorted,

@@ -91,6 +91,9 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
         ("  pushes indeterminate", "pushes_indeterminate"),
         ("  pushes unresolved", "pushes_unresolved"),
         ("  forward leaps", "forward_leaps"),
+        (f"  {unit} out of order", "out_of_order_sent"),
+        (f"  {unit} sent again", "duplicates_sent"),
+        ("    of these refused", "duplicates_refused"),
     ):
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
