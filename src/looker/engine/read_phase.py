@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from looker.backend.outcomes import Product
 from looker.engine.page_reader import PageReader
 from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import NS_PER_MS, Mode, ReadApi, VerifyMode
+from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import Findings
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
@@ -79,6 +80,7 @@ class ReadPhase:
         ``acked_ns`` is when each of them was last acknowledged: see :mod:`.visibility`.
         """
         self._config = config
+        self._target = target
         self._client = client
         self._content = content
         self._ledger = ledger
@@ -105,6 +107,7 @@ class ReadPhase:
         """
         report = self._report
         report.times = PhaseTimes(self._clock.wall_ns())
+        report.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
         self._cpu_begun_s = time.process_time()
         complete = True
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
@@ -245,6 +248,19 @@ class ReadPhase:
         numbers = np.arange(*self._streams, dtype=np.uint32)
         keys = stream_keys(self._content.seed, _CHOICE_GENERATION + self._cycle, numbers)
         return np.sort(numbers[np.argsort(keys)[: self._read_n_streams]])
+
+
+def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | None:
+    """Return why Loki may not return what it has, where entries are too old; None elsewhere."""
+    if target.product is not Product.LOKI or target.embedded or config.start_time_ns is None:
+        return None
+    age_s = (now_ns - config.start_time_ns) / NS_PER_S
+    if age_s <= MAX_LOG_AGE_S:
+        return None
+    return (
+        "Loki does not return entries older than some 2.6 h before they are flushed, and these"
+        f" begin {age_s / 3600:.1f} h ago (--log-start-time)"
+    )
 
 
 def comparison(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
-from looker.model.mismatch import Findings
+from looker.model.mismatch import Findings, MismatchKind
 from looker.model.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ class ReadReport:
     cpu_s: float = 0.0
     error: str | None = None
     verify: VerifyMode = VerifyMode.CONTENT
+    missing_because: str | None = None
+    """Why missing samples say nothing about the target, if they do not."""
 
     def merge(self, other: ReadReport) -> None:
         """Add another worker's or cycle's figures."""
@@ -225,6 +227,7 @@ class ReadReport:
         self.service.add(other.service)
         self.cpu_s += other.cpu_s
         self.error = _first_text(self.error, other.error)
+        self.missing_because = _first_text(self.missing_because, other.missing_because)
         # of all together, no more is proved than by the weakest
         self.verify = max(self.verify, other.verify, key=list(VerifyMode).index)
 
@@ -232,11 +235,12 @@ class ReadReport:
     def verdict(self) -> Verdict:
         """What this phase has shown.
 
-        A cycle of which nothing had to be there (every push was refused, say) shows nothing.
+        A cycle of which nothing had to be there (every push was refused, say) shows nothing. Nor
+        does one whose only mismatches are missing samples for which there is another cause.
         """
         if self.skipped:
             return Verdict.NOT_CHECKED
-        if self.findings.n_mismatches:
+        if self.n_telling_mismatches:
             return Verdict.FAILED
         if not self.complete or self.error is not None or not self.findings.n_expected:
             return Verdict.UNKNOWN
@@ -244,9 +248,18 @@ class ReadReport:
             return Verdict.UNKNOWN
         return Verdict.PASSED
 
+    @property
+    def n_telling_mismatches(self) -> int:
+        """Mismatches that are the target's fault."""
+        found = self.findings
+        if self.missing_because is None:
+            return found.n_mismatches
+        return found.n_mismatches - found.counts[MismatchKind.MISSING]
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON-ready values."""
         found = self.findings
+        n_missing = found.counts[MismatchKind.MISSING]
         return {
             "skipped": self.skipped,
             "verify": (VerifyMode.OFF if self.skipped else self.verify).value,
@@ -260,6 +273,7 @@ class ReadReport:
             "queries": self.queries,
             "payload_mb_per_s": _rate(self.payload_bytes_validated / 1e6, self.times.duration_s),
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
+            "missing_because": self.missing_because if n_missing else None,
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
             "service_ms": asdict(self.service.summary_ms()),

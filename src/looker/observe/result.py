@@ -134,26 +134,34 @@ def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[s
     ]
 
 
-def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+def _said(report: Mapping[str, Any], unit: str) -> str:
+    """Return what the verdict comes from."""
     verdict, totals = report["verdict"], report["totals"]
     read = totals["read"]
-    lines = [Text("")]
     if verdict == "passed":
         said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
         if read["samples_expected"] < totals["write"]["samples_acked"]:
             said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
-    elif verdict == "not_checked":
-        said = "nothing was read back, as you asked"
-    elif verdict == "failed":
-        said = f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
-    elif report["interrupted"]:
-        said = "interrupted before all was read back"
-    else:
-        said = "reading back was not completed, or there was nothing to read"
+        return said
+    if verdict == "not_checked":
+        return "nothing was read back, as you asked"
+    if verdict == "failed":
+        return f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
+    if read is not None and read["missing_because"]:
+        return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
+    if report["interrupted"]:
+        return "interrupted before all was read back"
+    return "reading back was not completed, or there was nothing to read"
+
+
+def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+    verdict, totals = report["verdict"], report["totals"]
+    read = totals["read"]
+    lines = [Text("")]
     style = _STYLES[verdict]
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
-    lines.append(Text(f"{verdict}: {said}", style=style))
+    lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
     if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}

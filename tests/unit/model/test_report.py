@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.mismatch import Findings, MismatchExample, MismatchKind
 from looker.model.report import (
@@ -65,6 +66,9 @@ write_reports = st.builds(
             "pushes_indeterminate",
             "pushes_unresolved",
             "forward_leaps",
+            "out_of_order_sent",
+            "duplicates_sent",
+            "duplicates_refused",
         ),
         counts,
     ),
@@ -102,6 +106,8 @@ read_reports = st.builds(
     service=histograms(),
     cpu_s=seconds,
     error=texts,
+    verify=st.sampled_from(VerifyMode),
+    missing_because=texts,
 )
 cycle_reports = st.builds(
     CycleReport,
@@ -187,6 +193,32 @@ def test_examples_are_kept_up_to_a_limit() -> None:
     wide.merge(with_examples(30, "c"))
     wide.merge(with_examples(30, "d"))
     assert len(wide.examples) == wide.max_examples == 10
+
+
+@pytest.mark.parametrize(
+    ("kinds", "verdict"),
+    [
+        ([], Verdict.PASSED),
+        ([MismatchKind.MISSING], Verdict.UNKNOWN),
+        ([MismatchKind.CORRUPT], Verdict.FAILED),
+        ([MismatchKind.MISSING, MismatchKind.DUPLICATE], Verdict.FAILED),
+    ],
+)
+def test_missing_samples_with_another_cause_say_nothing(
+    kinds: list[MismatchKind], verdict: Verdict
+) -> None:
+    read = ReadReport(missing_because="too old")
+    read.findings.n_expected = read.findings.n_validated = 10
+    for kind in kinds:
+        read.findings.add(kind, 2)
+    read.findings.n_validated -= 2 * (MismatchKind.MISSING in kinds)
+    total = merged_read([read, ReadReport()])
+    assert total is not None
+    assert read.verdict == total.verdict == verdict
+    missing = MismatchKind.MISSING in kinds
+    assert read.to_json()["missing_because"] == ("too old" if missing else None)
+    read.missing_because = None
+    assert read.verdict == (Verdict.FAILED if kinds else Verdict.PASSED)
 
 
 # -- times and rates
