@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import referee
 from looker.generate.metrics import MetricEncoder
 from looker.model.config import Compressability
+from looker.wire.columns import grid_order
 from looker.wire.prometheus import (
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
@@ -108,10 +109,41 @@ def test_batches_larger_than_a_block(n_streams: int, n_samples: int) -> None:
 )
 def test_samples_parse_back_to_the_same_bits(samples: list[tuple[int, int]]) -> None:
     times, bits = (list(column) for column in zip(*samples, strict=True))
-    rows = np.empty((len(samples), SAMPLE_BYTES), np.uint8)
-    store_samples(rows, np.array(times), np.array(bits, np.uint64))
-    parsed_times, parsed_bits = parse_samples(rows)
+    rows = np.empty((len(samples), 1, SAMPLE_BYTES), np.uint8)
+    every = np.array(bits, np.uint64)[:, None]
+    store_samples(rows, np.array(times), np.zeros(1, np.int64), every)
+    parsed_times, parsed_bits = parse_samples(rows[:, 0])
     assert (parsed_times.tolist(), parsed_bits.tolist()) == (times, bits)
+
+
+@given(
+    st.lists(st.integers(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS - 2**36), min_size=1, max_size=20),
+    st.integers(1, 9),
+    st.sampled_from([1, 15, 1000, 16_383, 16_384, 16_385, 2**30, 2**32]),
+    st.booleans(),
+)
+@example([NOW_MS // 2**14 * 2**14 + 16_383] * 12, 5, 1, True)
+def test_rows_of_samples_cross_every_length_of_the_low_bits(
+    starts: list[int], n_samples: int, step_ms: int, alike: bool
+) -> None:
+    # rows that are alike are copies of one blank row, others are made one by one
+    starts = [starts[0] + number for number in range(20)] if alike else starts
+    offsets = np.arange(n_samples) * step_ms
+    bits = np.arange(1, len(starts) * n_samples + 1, dtype=np.uint64).reshape(-1, n_samples)
+    rows = np.empty((len(starts), n_samples, SAMPLE_BYTES), np.uint8)
+    order = grid_order(len(starts), n_samples)
+    store_samples(rows, np.array(starts), offsets, bits.copy(order))
+    parsed_times, parsed_bits = parse_samples(rows.reshape(-1, SAMPLE_BYTES))
+    assert parsed_bits.tolist() == bits.ravel().tolist()
+    expected = [start + offset for start in starts for offset in offsets.tolist()]
+    assert parsed_times.tolist() == expected
+    message = prometheus_pb2.TimeSeries(
+        samples=[
+            prometheus_pb2.Sample(value=referee.float_of(value), timestamp=time)
+            for value, time in zip(bits.ravel().tolist(), expected, strict=True)
+        ]
+    )
+    assert rows.tobytes() == message.SerializeToString()
 
 
 def test_read_request_is_understood_by_the_library() -> None:

@@ -17,7 +17,7 @@ from looker.model.mismatch import Findings, MismatchKind
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
-from looker.wire.checksum import line_sums
+from looker.wire.checksum import line_sums, time_sums
 from looker.wire.columns import BLOCK_BYTES
 from looker.wire.loki_answer import (
     ROW_TEXT_AT,
@@ -131,7 +131,7 @@ class LogAnswers:
             if not np.array_equal(received, expected):
                 return None
             lines = received[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars]
-            sums[block] = line_sums(expectation.timestamps_ns[block], lines)
+            sums[block] = line_sums(lines) + time_sums(expectation.timestamps_ns[block])
         return sums
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
@@ -195,7 +195,7 @@ class _Entries:
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
-        return line_sums(timestamps_ns, self.lines[received])
+        return line_sums(self.lines[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
         return self.text[received]

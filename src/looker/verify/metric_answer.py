@@ -15,16 +15,16 @@ from looker.model.mismatch import Findings
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
-from looker.wire.checksum import value_sums
+from looker.wire.checksum import time_sums, value_sums
 from looker.wire.columns import varint
 from looker.wire.decode import decode_read_response
 from looker.wire.prometheus import (
     SAMPLE_BYTES,
     parse_samples,
     series_head_width,
+    series_heads,
     series_labels,
     store_samples,
-    store_series_heads,
 )
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import prometheus_pb2
@@ -88,22 +88,23 @@ class RemoteReadAnswers:
         predicted = np.empty(total, np.uint8)
         for number, n in enumerate(classes.tolist()):
             chosen = np.flatnonzero(class_of == number)
-            head = np.empty((len(chosen), int(heads[chosen[0]])), np.uint8)
-            store_series_heads(head, self._labels, streams[chosen], n)
+            head = series_heads(self._labels, n).render(streams[chosen])
             scatter(predicted, begins[chosen], head)
         ends = np.cumsum(n_samples)
         at = np.arange(int(ends[-1]), dtype=np.int64) * SAMPLE_BYTES
         at += np.repeat(begins + heads - (ends - n_samples) * SAMPLE_BYTES, n_samples)
-        samples = np.empty((len(at), SAMPLE_BYTES), np.uint8)
-        every = slice(0, len(at))
-        store_samples(samples, expectation.timestamps_ns // NS_PER_MS, expectation.bits(every))
-        scatter(predicted, at, samples)
+        samples = np.empty((len(at), 1, SAMPLE_BYTES), np.uint8)
+        times_ms = expectation.timestamps_ns // NS_PER_MS
+        bits = expectation.bits(slice(0, len(at)))
+        store_samples(samples, times_ms, np.zeros(1, np.int64), bits[:, None])
+        scatter(predicted, at, samples[:, 0])
         received = np.frombuffer(body, np.uint8)[len(frame) :]
         if not np.array_equal(received, predicted):
             return None
         timestamps_ms, bits = parse_samples(gather(received, at, SAMPLE_BYTES))
         findings = Findings(added_labels=set(self._added))
-        return proof_of_all(expectation, value_sums(timestamps_ms * NS_PER_MS, bits), findings)
+        sums = value_sums(bits) + time_sums(timestamps_ms * NS_PER_MS)
+        return proof_of_all(expectation, sums, findings)
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         results = decode_read_response(body)
@@ -189,7 +190,7 @@ class _Samples:
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
-        return value_sums(timestamps_ns, self.bits[received])
+        return value_sums(self.bits[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
         return _float_text(int(self.bits[received]))

@@ -9,11 +9,19 @@ makes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.wire.columns import NumberedText, store_words, varint, varint_words
+from looker.wire.columns import (
+    NumberedText,
+    copy_grid,
+    grid_order,
+    records_of,
+    store_words,
+    varint,
+    varint_words,
+)
 from looker.wire.proto import prometheus_pb2
 
 if TYPE_CHECKING:
@@ -30,6 +38,7 @@ MAX_TIMESTAMP_MS: Final = 1 << 42
 
 _SAMPLE_TEMPLATE: Final = np.frombuffer(b"\x12\x10\x09" + bytes(8) + b"\x10" + bytes(6), np.uint8)
 SAMPLE_BYTES: Final = len(_SAMPLE_TEMPLATE)
+_BLANK_BYTES: Final = 1 << 16
 
 
 def _label(name: str, value: Sequence[bytes | tuple[int, int]]) -> list[bytes | tuple[int, int]]:
@@ -53,22 +62,62 @@ def series_head_width(labels_width: int, n_samples: int) -> int:
     return 1 + len(varint(labels_width + n_samples * SAMPLE_BYTES)) + labels_width
 
 
-def store_series_heads(
-    out: NDArray[np.uint8], labels: NumberedText, streams: NDArray[Any], n_samples: int
-) -> None:
-    """Store what comes before the samples of each series into ``out`` (m, head width)."""
-    fixed = np.frombuffer(b"\x0a" + varint(labels.width + n_samples * SAMPLE_BYTES), np.uint8)
-    out[:, : len(fixed)] = fixed
-    labels.store(out[:, len(fixed) :], streams)
+def series_heads(labels: NumberedText, n_samples: int) -> NumberedText:
+    """Return what comes before the samples of series of ``n_samples``."""
+    return labels.behind(b"\x0a" + varint(labels.width + n_samples * SAMPLE_BYTES))
 
 
 def store_samples(
-    out: NDArray[np.uint8], timestamps_ms: NDArray[np.int64], bits: NDArray[np.uint64]
+    out: NDArray[np.uint8],
+    start_ms: NDArray[np.int64],
+    offsets_ms: NDArray[np.int64],
+    bits: NDArray[np.uint64],
 ) -> None:
-    """Store samples (...) into ``out`` (..., 18); no value may have the bits of +0.0."""
-    out[...] = _SAMPLE_TEMPLATE
-    out[..., 3:11].view("<u8")[..., 0] = bits
-    store_words(out[..., 12:18], varint_words(timestamps_ms, _TIMESTAMP_BYTES))
+    """Store samples into ``out`` (m, n, 18); no value may have the bits of +0.0.
+
+    Sample ``i`` of row ``j`` is at ``start_ms[j] + offsets_ms[i]``; offsets ascend. ``bits`` are
+    (m, n), in the order of :func:`looker.wire.columns.grid_order`.
+    """
+    # bytes 0 and 1 of a varint are the low 14 bits; the others are mostly the same along a row
+    high, low = start_ms >> 14, (start_ms & 0x3FFF).astype(np.uint32)
+    _store_blanks(out, high)
+    copy_grid(out[..., 3:11].view("<u8")[..., 0], bits)
+    times = np.empty(bits.shape, np.uint32, grid_order(*bits.shape))
+    np.add(low[:, None], np.minimum(offsets_ms, 1 << 30).astype(np.uint32), out=times)
+    crossing = np.flatnonzero(times[:, -1] > 0x3FFF)
+    words = times.astype(np.uint16, order="K")
+    upper = words & np.uint16(0x3F80)
+    words &= np.uint16(0x007F)
+    words |= upper << np.uint16(1)
+    words |= np.uint16(0x8080)
+    copy_grid(out[..., 12:14].view("<u2")[..., 0], words)
+    if len(crossing):
+        times_ms = start_ms[crossing, None] + offsets_ms
+        stamps = np.empty((*times_ms.shape, _TIMESTAMP_BYTES), np.uint8)
+        store_words(stamps, varint_words(times_ms, _TIMESTAMP_BYTES))
+        out[crossing, :, 12:18] = stamps
+
+
+def _store_blanks(out: NDArray[np.uint8], high: NDArray[np.int64]) -> None:
+    """Store all but value and low bits of the time into ``out`` (m, n, 18).
+
+    ``high`` (m,) are the upper 28 bits of the times: few different ones, as streams keep close to
+    wall time, so that rows are mostly copies of some blank ones.
+    """
+    n_rows, n_samples, _ = out.shape
+    least = int(high.min())
+    n_blanks = int(high.max()) - least + 1
+    if n_blanks < n_rows and n_blanks * n_samples * SAMPLE_BYTES <= _BLANK_BYTES:
+        blanks = np.empty((n_blanks, n_samples, SAMPLE_BYTES), np.uint8)
+        kinds = np.arange(least, least + n_blanks)
+    else:
+        blanks, kinds = out, high
+    records_of(blanks)[...] = records_of(_SAMPLE_TEMPLATE)
+    words = varint_words(kinds.astype(np.uint32), 4)[:, None]
+    copy_grid(blanks[..., 14:18].view("<u4")[..., 0], np.broadcast_to(words, blanks.shape[:2]))
+    if blanks is not out:
+        rows = records_of(blanks.reshape(n_blanks, -1))
+        records_of(out.reshape(n_rows, -1))[...] = rows[high - least]
 
 
 def parse_samples(
