@@ -12,9 +12,10 @@ from looker.wire.checksum import time_checksums, value_sums, weighted_rows
 from looker.wire.columns import BLOCK_BYTES, copy_grid
 from looker.wire.prometheus import (
     SAMPLE_BYTES,
-    series_heads,
+    SeriesRows,
     series_labels,
-    store_samples,
+    store_times,
+    value_fields,
 )
 
 if TYPE_CHECKING:
@@ -29,30 +30,27 @@ class MetricEncoder:
 
     def __init__(self, content: Content) -> None:
         self._content = content
-        self._labels = series_labels(content.scheme)
+        self._series = SeriesRows(series_labels(content.scheme), content.n_samples)
         self._values = content.values()
 
     def encode(self, batch: FragmentBatch) -> EncodedBatch:
         """Generate and encode a batch, in its order."""
-        n_rows, n_samples = len(batch), batch.n_samples
-        heads = series_heads(self._labels, n_samples)
-        head = heads.width
-        width = head + n_samples * SAMPLE_BYTES
-        buffer = np.empty(n_rows * width, np.uint8)
-        region = buffer.reshape(n_rows, width)
-        heads.store(region[:, :head], batch.streams)
-        rows = region[:, head:].reshape(n_rows, n_samples, SAMPLE_BYTES)
+        n_rows, n_samples, series = len(batch), batch.n_samples, self._series
         keys = self._content.keys(batch.streams, batch.fragments)
         start_ms = batch.start_ns // NS_PER_MS
         offsets_ms = np.arange(n_samples, dtype=np.int64) * (batch.step_ns // NS_PER_MS)
+        buffer = series.blank(start_ms)
+        series.heads.store_numbers(buffer, batch.streams)
+        rows = series.samples(buffer)
         checksums = np.zeros(n_rows, np.uint64)
         for part, samples in blocks(n_rows, n_samples, _SAMPLES_PER_BLOCK):
             target = rows[part, samples]
             bits = self._values.bits(keys[part], samples)
-            store_samples(target, start_ms[part], offsets_ms[samples], bits)
-            copy_grid(bits, target[..., 3:11].view("<u8")[..., 0])
-            sent = value_sums(bits)
-            checksums[part] += weighted_rows(sent, samples)
+            copy_grid(value_fields(target), bits)
+            store_times(target, start_ms[part], offsets_ms[samples])
+            # what is summed up is read from what will be sent
+            copy_grid(bits, value_fields(target))
+            checksums[part] += weighted_rows(value_sums(bits), samples)
             checksums[part] += time_checksums(batch.start_ns[part], batch.step_ns, samples)
-        offsets = np.arange(n_rows + 1, dtype=np.int64) * width
-        return EncodedBatch(batch, buffer, offsets, checksums)
+        offsets = np.arange(n_rows + 1, dtype=np.int64) * series.width
+        return EncodedBatch(batch, buffer.reshape(-1), offsets, checksums)

@@ -16,15 +16,17 @@ from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
 from looker.wire.checksum import time_sums, value_sums
-from looker.wire.columns import varint
+from looker.wire.columns import NumberedText, varint
 from looker.wire.decode import decode_read_response
 from looker.wire.prometheus import (
     SAMPLE_BYTES,
+    SeriesRows,
     parse_samples,
     series_head_width,
     series_heads,
     series_labels,
-    store_samples,
+    store_times,
+    value_fields,
 )
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import prometheus_pb2
@@ -93,10 +95,11 @@ class RemoteReadAnswers:
         ends = np.cumsum(n_samples)
         at = np.arange(int(ends[-1]), dtype=np.int64) * SAMPLE_BYTES
         at += np.repeat(begins + heads - (ends - n_samples) * SAMPLE_BYTES, n_samples)
-        samples = np.empty((len(at), 1, SAMPLE_BYTES), np.uint8)
         times_ms = expectation.timestamps_ns // NS_PER_MS
-        bits = expectation.bits(slice(0, len(at)))
-        store_samples(samples, times_ms, np.zeros(1, np.int64), bits[:, None])
+        single = SeriesRows(NumberedText([]), 1)
+        samples = single.samples(single.blank(times_ms))
+        store_times(samples, times_ms, np.zeros(1, np.int64))
+        value_fields(samples)[:, 0] = expectation.bits(slice(0, len(at)))
         scatter(predicted, at, samples[:, 0])
         received = np.frombuffer(body, np.uint8)[len(frame) :]
         if not np.array_equal(received, predicted):

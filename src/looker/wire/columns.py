@@ -173,6 +173,10 @@ class NumberedText:
     def store(self, out: NDArray[np.uint8], streams: NDArray[Any]) -> None:
         """Store the texts of ``streams`` (m,) into ``out`` (m, width)."""
         records_of(out)[...] = records_of(self.template)
+        self.store_numbers(out, streams)
+
+    def store_numbers(self, out: NDArray[np.uint8], streams: NDArray[Any]) -> None:
+        """Store only the numbers in the texts of ``streams`` (m,) into ``out`` (m, >= width)."""
         for hole in self.holes:
             numbers = streams if hole.divisor == 1 else streams // hole.divisor
             store_digits(out[..., hole.offset : hole.offset + hole.width], numbers)
