@@ -18,6 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_MASK: Final = 2**64 - 1
 _POSITION_SEED: Final = 0x5EED_0001
 _WORD_SEED: Final = 0x5EED_0002
 
@@ -52,7 +53,9 @@ def line_words(lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
         return words
     n_whole = n_chars // 8
     words = np.empty((*lead, -(-n_chars // 8)), np.uint64)
-    words[..., :n_whole] = lines[..., : 8 * n_whole].view("<u8")
+    # one record per line: numpy copies those fastest
+    whole = f"V{8 * n_whole}"
+    words[..., :n_whole].view(whole)[...] = lines[..., : 8 * n_whole].view(whole)
     if n_chars % 8:
         words[..., -1] = lines[..., -8:].view("<u8")[..., 0]
     return words
@@ -62,16 +65,22 @@ def line_sums(timestamps_ns: NDArray[np.int64], lines: NDArray[np.uint8]) -> NDA
     """Return the inner sums of log entries: timestamps (...), lines (..., n_chars)."""
     words = line_words(lines)
     keys = word_keys(1 + words.shape[-1])
-    sums: NDArray[np.uint64] = np.dot(words, keys[1:])
+    # twice as fast as np.dot, which has no BLAS for integers
+    sums: NDArray[np.uint64] = np.einsum("...w,w->...", words, keys[1:])
     sums += timestamps_ns.view(np.uint64) * keys[0]
     return sums
 
 
-def value_sums(timestamps_ns: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the inner sums of metric samples; ``bits`` are the floats' bit patterns."""
-    keys = word_keys(2)
-    sums: NDArray[np.uint64] = bits * keys[1]
-    sums += timestamps_ns.view(np.uint64) * keys[0]
+def value_sums(
+    timestamps: NDArray[np.int64], bits: NDArray[np.uint64], unit_ns: int = 1
+) -> NDArray[np.uint64]:
+    """Return the inner sums of metric samples; ``bits`` are the floats' bit patterns.
+
+    ``unit_ns`` is the unit of the timestamps.
+    """
+    time_key, value_key = word_keys(2).tolist()
+    sums: NDArray[np.uint64] = bits * np.uint64(value_key)
+    sums += timestamps.view(np.uint64) * np.uint64(time_key * unit_ns & _MASK)
     return sums
 
 
