@@ -102,12 +102,13 @@ class LineContent:
     def store_text_at(
         self, out: NDArray[np.uint8], keys: NDArray[np.uint64], positions: NDArray[np.int64]
     ) -> None:
-        """Store single lines into ``out`` (k, n_chars): of a fragment and a position each (k,)."""
+        """Store single lines into ``out`` (..., n_chars): of a fragment and a position each."""
         if not self._n_words:
             self._fill(out)
             return
-        spans, first = np.divmod(positions, self.span)
-        self._store(out[:, None], self._words(span_keys(keys, spans), first * self._n_words, 1))
+        spans, first = np.divmod(positions.reshape(-1), self.span)
+        spanned = span_keys(keys.reshape(-1), spans)
+        self._store(out, self._words(spanned, first * self._n_words, 1))
 
     def _words(
         self, keys: NDArray[np.uint64], first: int | NDArray[np.int64], n_lines: int

@@ -46,6 +46,22 @@ class Expectation:
         return int(self.counts.sum())
 
     @cached_property
+    def first_pieces(self) -> NDArray[np.intp]:
+        """The first piece of each stream, intp (s,)."""
+        return np.flatnonzero(np.diff(self.streams, prepend=np.uint32(2**32 - 1)))
+
+    @cached_property
+    def stream_numbers(self) -> NDArray[np.uint32]:
+        """The streams, each once, uint32 (s,)."""
+        return self.streams[self.first_pieces]
+
+    @cached_property
+    def stream_counts(self) -> NDArray[np.int64]:
+        """The number of samples of each stream, int64 (s,)."""
+        totals: NDArray[np.int64] = np.add.reduceat(self.counts, self.first_pieces)
+        return totals
+
+    @cached_property
     def piece_of(self) -> NDArray[np.intp]:
         """The piece of each sample, intp (n_samples,)."""
         return np.repeat(np.arange(len(self.counts)), self.counts)

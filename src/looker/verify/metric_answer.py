@@ -15,22 +15,12 @@ from looker.model.mismatch import Findings
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
+from looker.verify.read_prediction import predicted_sums
 from looker.wire.checksum import time_sums, value_sums
-from looker.wire.columns import NumberedText, varint
 from looker.wire.decode import decode_read_response
-from looker.wire.prometheus import (
-    SAMPLE_BYTES,
-    SeriesRows,
-    parse_samples,
-    series_head_width,
-    series_heads,
-    series_labels,
-    store_times,
-    value_fields,
-)
+from looker.wire.prometheus import series_labels
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import prometheus_pb2
-from looker.wire.records import gather, scatter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,40 +64,10 @@ class RemoteReadAnswers:
         return self._aligned(body, expectation)
 
     def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
-        first_pieces = np.flatnonzero(np.diff(expectation.streams, prepend=np.uint32(2**32 - 1)))
-        streams = expectation.streams[first_pieces]
-        n_samples = np.add.reduceat(expectation.counts, first_pieces)
-        classes, class_of = np.unique(n_samples, return_inverse=True)
-        heads = np.array(
-            [series_head_width(self._labels.width, n) for n in classes.tolist()], np.int64
-        )[class_of]
-        series_bytes = heads + n_samples * SAMPLE_BYTES
-        total = int(series_bytes.sum())
-        frame = b"\x0a" + varint(total)
-        if len(body) != len(frame) + total or not body.startswith(frame):
+        sums = predicted_sums(body, expectation, self._labels)
+        if sums is None:
             return None
-        begins = np.cumsum(series_bytes) - series_bytes
-        predicted = np.empty(total, np.uint8)
-        for number, n in enumerate(classes.tolist()):
-            chosen = np.flatnonzero(class_of == number)
-            head = series_heads(self._labels, n).render(streams[chosen])
-            scatter(predicted, begins[chosen], head)
-        ends = np.cumsum(n_samples)
-        at = np.arange(int(ends[-1]), dtype=np.int64) * SAMPLE_BYTES
-        at += np.repeat(begins + heads - (ends - n_samples) * SAMPLE_BYTES, n_samples)
-        times_ms = expectation.timestamps_ns // NS_PER_MS
-        single = SeriesRows(NumberedText([]), 1)
-        samples = single.samples(single.blank(times_ms))
-        store_times(samples, times_ms, np.zeros(1, np.int64))
-        value_fields(samples)[:, 0] = expectation.bits(slice(0, len(at)))
-        scatter(predicted, at, samples[:, 0])
-        received = np.frombuffer(body, np.uint8)[len(frame) :]
-        if not np.array_equal(received, predicted):
-            return None
-        timestamps_ms, bits = parse_samples(gather(received, at, SAMPLE_BYTES))
-        findings = Findings(added_labels=set(self._added))
-        sums = value_sums(bits) + time_sums(timestamps_ms * NS_PER_MS)
-        return proof_of_all(expectation, sums, findings)
+        return proof_of_all(expectation, sums, Findings(added_labels=set(self._added)))
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         results = decode_read_response(body)

@@ -61,9 +61,10 @@ def line_sums(lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return sums
 
 
-def time_sums(timestamps_ns: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return what timestamps (...) add to inner sums."""
-    sums: NDArray[np.uint64] = timestamps_ns.view(np.uint64) * word_keys(1)[0]
+def time_sums(timestamps: NDArray[np.int64], unit_ns: int = 1) -> NDArray[np.uint64]:
+    """Return what timestamps (...) add to inner sums; ``unit_ns`` is their unit."""
+    factor = int(word_keys(1)[0]) * unit_ns & _MASK
+    sums: NDArray[np.uint64] = timestamps.view(np.uint64) * np.uint64(factor)
     return sums
 
 
