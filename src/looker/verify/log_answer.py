@@ -133,6 +133,7 @@ class _Entries:
             np.repeat(np.array(streams, np.int64), counts),
             np.repeat(np.arange(len(elements), dtype=np.int64), counts),
             times,
+            [element["stream"] for element in elements],
         )
         return cls(received, text, lines, fits)
 

@@ -131,6 +131,7 @@ def _compare_columns(
         np.repeat(np.array(streams, np.int64), counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
         np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
+        labels,
     )
     samples = _Samples(bits)
     aligned = align(expectation, received, samples, findings)
@@ -164,4 +165,4 @@ class _Samples:
 
 def _float_text(bits: int) -> str:
     (value,) = struct.unpack("<d", struct.pack("<Q", bits))
-    return f"{value!r} (0x{bits:016x})"
+    return f"0x{bits:016x} ({value!r})"
