@@ -99,6 +99,7 @@ class Options:
     push_path: str | None = None
     query_path: str | None = None
     http_server_port: int | None = None
+    request_timeout_s: float = 60.0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -169,6 +170,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         push_path=given.push_path,
         query_path=given.query_path,
         http_server_port=given.http_server_port,
+        request_timeout_s=given.request_timeout_s,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),
