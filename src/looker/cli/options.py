@@ -103,6 +103,7 @@ class Options:
     http_server_port: int | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode | None = None
+    request_timeout_s: float = 60.0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -176,6 +177,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         http_server_port=given.http_server_port,
         max_examples=given.max_examples,
         verify=verify,
+        request_timeout_s=given.request_timeout_s,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),
