@@ -1,9 +1,9 @@
-"""The samples of an expectation as a grid, regenerated block by block."""
+"""The samples of an expectation as a grid, regenerated and summed up block by block."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _Progression:
 
 
 class Grid:
-    """Hashes and timestamps of all samples: rows are streams, columns their samples in order.
+    """Hashes, timestamps and checksums of all samples: rows are streams, columns their samples.
 
     Streams that differ in their number of samples make a single row of all samples instead. In
     both cases the samples are in the order of the expectation, row by row. Most streams are
@@ -45,49 +45,59 @@ class Grid:
         totals = expectation.stream_counts
         self.uniform = bool((totals == totals[0]).all())
         self.shape = (len(totals), int(totals[0])) if self.uniform else (1, int(totals.sum()))
-        self.unit_ns = unit_ns
-        counts = expectation.counts
-        self._begins = np.cumsum(counts) - counts
-        self._numbers = self._progression(
-            expectation.fragments.astype(np.int64) * content.n_samples + expectation.positions, 1
-        )
-        self._times = self._progression(
-            expectation.start_ns // unit_ns if unit_ns > 1 else expectation.start_ns,
-            content.step_ns // unit_ns,
-        )
+        # one piece per row: sums of rows are sums of pieces
+        self._single = len(expectation.counts) == self.shape[0]
+        firsts = expectation.positions
+        if expectation.fragments.any():
+            firsts = firsts + expectation.fragments.astype(np.int64) * content.n_samples
+        start = expectation.start_ns if unit_ns == 1 else expectation.start_ns // unit_ns
+        self._numbers = self._progression(firsts, 1)
+        self._times = self._progression(start, content.step_ns // unit_ns)
         keys = content.keys(expectation.stream_numbers)
         self._keys = keys[:, None] if self.uniform else np.repeat(keys, totals)[None]
         self._position_keys = self._keys_of_positions()
+        self._products = np.empty(0 if self._single else self.shape, np.uint64)
+        self._sums = np.zeros(self.shape[0], np.uint64)
 
     def _progression(self, firsts: NDArray[np.int64], step: int) -> _Progression:
         """``firsts`` (p,) are the values of the pieces' first samples."""
         expectation = self._expectation
-        counts, begins_stream = expectation.counts, expectation.first_pieces
+        counts = expectation.counts
         if self.uniform:
-            joined = firsts[1:] == firsts[:-1] + counts[:-1] * step
-            joined[begins_stream[1:] - 1] = True
-            if joined.all():
-                steps = np.arange(self.shape[1], dtype=np.int64) * step
-                return _Progression(firsts[begins_stream, None], steps)
+            joined = self._single
+            if not joined:
+                follows = firsts[1:] == firsts[:-1] + counts[:-1] * step
+                follows[expectation.first_pieces[1:] - 1] = True
+                joined = bool(follows.all())
+                firsts = firsts[expectation.first_pieces] if joined else firsts
+            if joined:
+                steps = np.arange(0, self.shape[1] * step, step, dtype=np.int64)
+                return _Progression(firsts[:, None], steps)
         values = np.arange(expectation.n_samples, dtype=np.int64) * step
-        values += np.repeat(firsts - self._begins * step, counts)
+        values += np.repeat(firsts - self._begins() * step, counts)
         return _Progression(values.reshape(self.shape), None)
+
+    def _begins(self) -> NDArray[np.int64]:
+        """Return the pieces' first samples among all, int64 (p,)."""
+        counts = self._expectation.counts
+        begins: NDArray[np.int64] = np.cumsum(counts) - counts
+        return begins
 
     def _keys_of_positions(self) -> NDArray[np.uint64]:
         """Return the checksum's keys, (1, c) where all rows have the same, else (r, c)."""
         expectation = self._expectation
         keys = position_keys(expectation.content.n_samples)
-        if self._numbers.steps is not None:
-            firsts = expectation.positions[expectation.first_pieces]
-            n_columns = self.shape[1]
-            around = np.resize(keys, int(firsts.max()) + n_columns)
-            if (firsts == firsts[0]).all():
-                return around[None, firsts[0] : firsts[0] + n_columns]
-            windows: NDArray[np.uint64] = np.lib.stride_tricks.sliding_window_view(
-                around, n_columns
-            )[firsts]
-            return windows
-        return keys[expectation.sample_positions].reshape(self.shape)
+        if self._numbers.steps is None:
+            return keys[expectation.sample_positions].reshape(self.shape)
+        firsts = expectation.positions[expectation.first_pieces]
+        n_columns = self.shape[1]
+        n_around = int(firsts.max()) + n_columns
+        around = keys[:n_around] if n_around <= len(keys) else np.resize(keys, n_around)
+        if n_around == n_columns or (firsts == firsts[0]).all():
+            return around[None, firsts[0] : firsts[0] + n_columns]
+        windows = np.lib.stride_tricks.sliding_window_view(around, n_columns)
+        found: NDArray[np.uint64] = windows[firsts]
+        return found
 
     def hashes(self, rows: slice, columns: slice) -> NDArray[np.uint64]:
         """Return the hashes of a block, uint64 (rows, columns)."""
@@ -98,17 +108,20 @@ class Grid:
         """Return the timestamps of a block in the grid's unit, int64 (rows, columns)."""
         return self._times.block(rows, columns)
 
-    def weighted(
-        self, inner_sums: NDArray[np.uint64], rows: slice, columns: slice
-    ) -> NDArray[np.uint64]:
-        """Multiply a block's inner sums of the checksum with the keys of their positions."""
+    def add(self, rows: slice, columns: slice, inner_sums: NDArray[np.uint64]) -> None:
+        """Take the checksum's inner sums of a block's received samples (rows, columns)."""
         shared = len(self._position_keys) == 1
-        products: NDArray[np.uint64] = (
-            inner_sums * self._position_keys[slice(0, 1) if shared else rows, columns]
-        )
-        return products
+        keys = self._position_keys[slice(0, 1) if shared else rows, columns]
+        if not self._single:
+            np.multiply(inner_sums, keys, out=self._products[rows, columns])
+        elif shared:
+            self._sums[rows] += np.einsum("rc,c->r", inner_sums, keys[0])
+        else:
+            self._sums[rows] += np.einsum("rc,rc->r", inner_sums, keys)
 
-    def sums(self, products: NDArray[Any]) -> NDArray[np.uint64]:
-        """Add up products (rows, columns) of the whole grid by piece: the checksum's shares."""
-        sums: NDArray[np.uint64] = np.add.reduceat(products.reshape(-1), self._begins)
+    def sums(self) -> NDArray[np.uint64]:
+        """Return the pieces' shares of the checksum, uint64 (p,), once all blocks were taken."""
+        if self._single:
+            return self._sums
+        sums: NDArray[np.uint64] = np.add.reduceat(self._products.reshape(-1), self._begins())
         return sums

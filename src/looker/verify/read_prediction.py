@@ -78,7 +78,6 @@ def _class_sums(
         return None
     size = head_width + n_samples * SAMPLE_BYTES
     side_by_side = bool((np.diff(begins) == size).all())
-    products = np.empty(grid.shape, np.uint64)
     compressability = expectation.content.compressability
     for part, columns in blocks(n_series, n_samples, _SAMPLES_PER_BLOCK):
         source, begin = buffer, int(begins[part.start])
@@ -94,6 +93,5 @@ def _class_sums(
             return None
         if not np.array_equal(bits, value_bits(grid.hashes(part, columns), compressability)):
             return None
-        inner_sums = value_sums(timestamps_ms, bits, NS_PER_MS)
-        products[part, columns] = grid.weighted(inner_sums, part, columns)
-    return grid.sums(products)
+        grid.add(part, columns, value_sums(timestamps_ms, bits, NS_PER_MS))
+    return grid.sums()
