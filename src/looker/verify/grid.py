@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Progression:
-    """One number per sample, int64: ``base`` (r, 1) plus ``steps`` (c,), or ``base`` (r, c)."""
+    """One number per sample, int64: ``base`` (r, 1) plus ``steps`` (c,), or ``base`` (r, c).
+
+    With steps, ``base`` may also be (1, 1), the same for all rows.
+    """
 
     base: NDArray[np.int64]
     steps: NDArray[np.int64] | None
 
     def block(self, rows: slice, columns: slice) -> NDArray[np.int64]:
+        """Return the numbers of a block, (rows, columns) or (1, columns)."""
         if self.steps is None:
             return self.base[rows, columns]
-        return self.base[rows] + self.steps[columns]
+        base = self.base if len(self.base) == 1 else self.base[rows]
+        return base + self.steps[columns]
 
 
 class Grid:
@@ -72,7 +77,8 @@ class Grid:
                 firsts = firsts[expectation.first_pieces] if joined else firsts
             if joined:
                 steps = np.arange(0, self.shape[1] * step, step, dtype=np.int64)
-                return _Progression(firsts[:, None], steps)
+                base = firsts[:1] if (firsts == firsts[0]).all() else firsts
+                return _Progression(base[:, None], steps)
         values = np.arange(expectation.n_samples, dtype=np.int64) * step
         values += np.repeat(firsts - self._begins() * step, counts)
         return _Progression(values.reshape(self.shape), None)
@@ -105,19 +111,30 @@ class Grid:
         return sample_hashes(keys, self._numbers.block(rows, columns).view(np.uint64))
 
     def timestamps(self, rows: slice, columns: slice) -> NDArray[np.int64]:
-        """Return the timestamps of a block in the grid's unit, int64 (rows, columns)."""
+        """Return the timestamps of a block in the grid's unit, int64 (rows, columns).
+
+        They are (1, columns) where all rows have the same.
+        """
         return self._times.block(rows, columns)
 
-    def add(self, rows: slice, columns: slice, inner_sums: NDArray[np.uint64]) -> None:
-        """Take the checksum's inner sums of a block's received samples (rows, columns)."""
+    def add(self, rows: slice, columns: slice, *terms: tuple[int, NDArray[np.uint64]]) -> None:
+        """Take a block's received samples for the checksum.
+
+        Their inner sums are the sum of (key, values) modulo 2**64, where values are (rows,
+        columns), or (1, columns) if they are the same for all rows.
+        """
         shared = len(self._position_keys) == 1
         keys = self._position_keys[slice(0, 1) if shared else rows, columns]
         if not self._single:
+            inner_sums = sum(values * np.uint64(key) for key, values in terms)
             np.multiply(inner_sums, keys, out=self._products[rows, columns])
-        elif shared:
-            self._sums[rows] += np.einsum("rc,c->r", inner_sums, keys[0])
-        else:
-            self._sums[rows] += np.einsum("rc,rc->r", inner_sums, keys)
+            return
+        for key, values in terms:
+            if shared:
+                products = np.einsum("rc,c->r", values, keys[0])
+            else:
+                products = np.einsum("rc,rc->r", values, keys)
+            self._sums[rows] += products * np.uint64(key)
 
     def sums(self) -> NDArray[np.uint64]:
         """Return the pieces' shares of the checksum, uint64 (p,), once all blocks were taken."""

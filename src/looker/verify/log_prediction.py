@@ -130,7 +130,8 @@ class LogPredictor:
             lines = walk.lines(block)
             if lines is None:
                 return None
-            grid.add(block.grid_rows, block.grid_columns, line_sums(block.timestamps, lines))
+            inner_sums = line_sums(block.timestamps, lines)
+            grid.add(block.grid_rows, block.grid_columns, (1, inner_sums))
         return Prediction(grid.sums(), walk.at - 1, walk.odd)
 
     def _uniform_blocks(
@@ -157,7 +158,7 @@ class LogPredictor:
                 form.head.store(expected[:, :lead], expectation.stream_numbers[part])
             if tail and part.stop == n_rows:
                 expected[-1, -1] = _CLOSE
-            timestamps = grid.timestamps(part, columns)
+            timestamps = np.broadcast_to(grid.timestamps(part, columns), (k, n))
             self._fill(rows, timestamps, grid.hashes(part, columns))
             yield _Block(part, columns, expected.reshape(-1), timestamps, width, lead, size)
 

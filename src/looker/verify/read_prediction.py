@@ -14,7 +14,7 @@ from looker.generate.encoder import blocks
 from looker.generate.values import value_bits
 from looker.model.config import NS_PER_MS
 from looker.verify.grid import Grid
-from looker.wire.checksum import value_sums
+from looker.wire.checksum import value_keys
 from looker.wire.columns import varint
 from looker.wire.prometheus import SAMPLE_BYTES, series_head_width, store_series_heads
 from looker.wire.records import gather
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from looker.verify.expectation import Expectation
     from looker.wire.columns import NumberedText
 
-_SAMPLES_PER_BLOCK: Final = 16_384
+_SAMPLES_PER_BLOCK: Final = 32_768
 
 
 def predicted_sums(
@@ -79,6 +79,7 @@ def _class_sums(
     size = head_width + n_samples * SAMPLE_BYTES
     side_by_side = bool((np.diff(begins) == size).all())
     compressability = expectation.content.compressability
+    time_key, value_key = value_keys(NS_PER_MS)
     for part, columns in blocks(n_series, n_samples, _SAMPLES_PER_BLOCK):
         source, begin = buffer, int(begins[part.start])
         n = part.stop - part.start
@@ -89,9 +90,9 @@ def _class_sums(
         if found is None:
             return None
         timestamps_ms, bits = found
-        if not np.array_equal(timestamps_ms, grid.timestamps(part, columns)):
+        if not (timestamps_ms == grid.timestamps(part, columns)).all():
             return None
         if not np.array_equal(bits, value_bits(grid.hashes(part, columns), compressability)):
             return None
-        grid.add(part, columns, value_sums(timestamps_ms, bits, NS_PER_MS))
+        grid.add(part, columns, (time_key, timestamps_ms.view(np.uint64)), (value_key, bits))
     return grid.sums()

@@ -71,16 +71,17 @@ def line_sums(timestamps_ns: NDArray[np.int64], lines: NDArray[np.uint8]) -> NDA
     return sums
 
 
-def value_sums(
-    timestamps: NDArray[np.int64], bits: NDArray[np.uint64], unit_ns: int = 1
-) -> NDArray[np.uint64]:
-    """Return the inner sums of metric samples; ``bits`` are the floats' bit patterns.
-
-    ``unit_ns`` is the unit of the timestamps.
-    """
+def value_keys(unit_ns: int = 1) -> tuple[int, int]:
+    """Return the keys of a metric sample's timestamp in ``unit_ns``, and of its bit pattern."""
     time_key, value_key = word_keys(2).tolist()
-    sums: NDArray[np.uint64] = bits * np.uint64(value_key)
-    sums += timestamps.view(np.uint64) * np.uint64(time_key * unit_ns & _MASK)
+    return time_key * unit_ns & _MASK, value_key
+
+
+def value_sums(timestamps_ns: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the inner sums of metric samples; ``bits`` are the floats' bit patterns."""
+    keys = word_keys(2)
+    sums: NDArray[np.uint64] = bits * keys[1]
+    sums += timestamps_ns.view(np.uint64) * keys[0]
     return sums
 
 
