@@ -283,7 +283,7 @@ class _Walk:
 
         Return by how much each row is shifted against the one before it (b + 1,), or None.
         """
-        body, fixed, usual = self._body, self._fixed, len(self._row.extra)
+        body, fixed, usual, odd = self._body, self._fixed, len(self._row.extra), self.odd
         n = len(starts)
         shifts = np.zeros(n + 1, np.int64)
         at, done, first, step = self.at, 0, 0, 1
@@ -304,8 +304,10 @@ class _Walk:
                 self.at = at
                 return shifts
             end = body.find(b"]", at, at + _MAX_EXTRA_BYTES)
-            if end < 0 or not self._tolerates(body[at:end]):
+            extra = body[at:end]
+            if end < 0 or not (extra in odd or self._tolerates(extra)):
                 return None
+            odd[extra] += 1
             shifts[row + 1] = end - at - usual
             step = (row - first + 1) // 2 or 1
             at, done, first = end, until + usual, row + 1
@@ -345,9 +347,9 @@ class _Walk:
     def _differing_row(
         self, expected: memoryview, starts: memoryview, rows: range, at: int, done: int
     ) -> int:
-        """Return the first of some rows that differs up to its end, of bytes from ``done`` on.
+        """Return the first of ``rows`` that differs up to its bracket; ``rows.stop`` if none does.
 
-        That of the last one and 1 where none does.
+        Bytes from ``done`` on are compared with those of the answer from ``at`` on.
         """
         to_end = self._row.width - 1
         low, high = rows.start, rows.stop
@@ -360,12 +362,6 @@ class _Walk:
         return low
 
     def _tolerates(self, extra: bytes) -> bool:
-        seen = self.odd[extra]
-        if not seen:
-            if self._known.names(extra) is None:
-                return False
-            self._n_new += 1
-            if self._n_new > _MAX_NEW_EXTRAS:
-                return False
-        self.odd[extra] = seen + 1
-        return True
+        """Tell whether an addition that this answer has not had yet is tolerated."""
+        self._n_new += 1
+        return self._n_new <= _MAX_NEW_EXTRAS and self._known.names(extra) is not None
