@@ -5,22 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from looker.engine.page_reader import PageReader
+from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import NS_PER_MS, Mode, ReadApi
+from looker.model.config import NS_PER_MS, Mode, ReadApi, VerifyMode
+from looker.model.fragment import FragmentState
+from looker.model.mismatch import Findings
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
+from looker.verify.modes import (
+    SumsOfSending,
+    UnregeneratedLogs,
+    UnregeneratedQueries,
+    UnregeneratedReads,
+    ledger_for,
+)
 from looker.verify.pages import PageLimits, Selection, pages
-from looker.verify.proof import ChecksumLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from looker.backend.api import Target
     from looker.backend.client import Client
@@ -29,7 +41,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
     from looker.verify.ledger import Ledger
     from looker.verify.pages import Page
-    from looker.verify.proof import PageProof
+    from looker.verify.proof import ChecksumLedger, PageProof
 
 _BAND_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
@@ -61,8 +73,12 @@ class ReadPhase:
         n_readers: int,
         clock: Clock,
         stop: asyncio.Event,
+        acked_ns: NDArray[np.int64] | None = None,
     ) -> None:
-        """``streams`` are the worker's first stream and the end."""
+        """``streams`` are the worker's first stream and the end.
+
+        ``acked_ns`` is when each of them was last acknowledged: see :mod:`.visibility`.
+        """
         self._config = config
         self._client = client
         self._content = content
@@ -73,7 +89,9 @@ class ReadPhase:
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
-        self._report = ReadReport(complete=False)
+        self._acked_ns = acked_ns
+        findings = Findings(max_examples=config.max_examples)
+        self._report = ReadReport(complete=False, findings=findings, verify=config.verify)
         self._cpu_begun_s = 0.0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
@@ -93,7 +111,7 @@ class ReadPhase:
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
             for first, end in self._bands():
                 rows = self._ledger.rows_of(first, end)
-                proof = ChecksumLedger(rows, self._content.n_samples)
+                proof = ledger_for(self._config.verify, rows, self._content)
                 reader = PageReader(
                     client=self._client,
                     compare=self._compare,
@@ -103,9 +121,12 @@ class ReadPhase:
                     clock=self._clock,
                     stop=self._stop,
                     report=report,
+                    visibility=self._visibility(rows),
                 )
                 complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
+                if isinstance(proof, SumsOfSending):
+                    self._merge(proof.findings)
                 if not complete:
                     break
         report.complete = complete
@@ -135,7 +156,7 @@ class ReadPhase:
                     return False
                 for page_proof in page_proofs:
                     proof.add(page_proof)
-                    self._report.findings.merge(page_proof.findings)
+                    self._merge(page_proof.findings)
             return True
 
         tasks = [asyncio.create_task(read()) for _ in range(self._n_readers)]
@@ -144,6 +165,23 @@ class ReadPhase:
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _merge(self, findings: Findings) -> None:
+        """Add a page's findings; what compares does not know in which cycle it does."""
+        findings.examples = [replace(one, cycle=self._cycle) for one in findings.examples]
+        self._report.findings.merge(findings)
+
+    def _visibility(self, rows: NDArray[Any]) -> Visibility | None:
+        if self._acked_ns is None:
+            return None
+        return Visibility(
+            rows,
+            cycle=self._cycle,
+            n_samples=self._content.n_samples,
+            acked_ns=self._acked_ns,
+            first_stream=self._streams[0],
+            report=self._report,
+        )
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""
@@ -161,6 +199,10 @@ class ReadPhase:
         else:
             chosen = chosen[(chosen >= first) & (chosen < end)]
             self._report.streams_selected += len(chosen)
+        current = rows["state"][rows["cycle"] == self._cycle]
+        if not (current != FragmentState.REJECTED).any():
+            # nothing was stored, by all that is known; perhaps nobody is there to be asked
+            return
         for selection, numbers in self._selections(rows, first, end, chosen):
             yield from pages(
                 self._content, selection, rows[numbers], numbers, self._cycle, self._limits
@@ -214,14 +256,20 @@ def comparison(
     config: RunConfig, target: Target, content: Content
 ) -> Callable[[bytes, Page], PageProof]:
     """Return how answers of a target are compared with a page of a generation."""
-    ignored = frozenset(config.ignore_labels)
+    ignored, mode = frozenset(config.ignore_labels), config.verify
+    full = mode is VerifyMode.CONTENT
     if config.mode is Mode.LOGS:
-        logs = LogAnswers(content, ignored)
+        logs = LogAnswers(content, ignored) if full else UnregeneratedLogs(mode, content, ignored)
         return lambda body, page: logs.compare(body, page.expectation)
     if target.read_api is ReadApi.QUERY:
-        query = QueryAnswers(ignored)
+        query = QueryAnswers(ignored) if full else UnregeneratedQueries(mode, ignored)
         return lambda body, page: query.compare(body, page.expectation, page.start_ns // NS_PER_MS)
-    remote = RemoteReadAnswers(content, ignored, target.external_labels)
+    external = target.external_labels
+    remote = (
+        RemoteReadAnswers(content, ignored, external)
+        if full
+        else UnregeneratedReads(mode, content, ignored, external)
+    )
     return lambda body, page: remote.compare(body, page.expectation)
 
 

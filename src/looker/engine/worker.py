@@ -12,6 +12,7 @@ import traceback
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import uvloop
 
 from looker.backend.api import api_for
@@ -48,6 +49,8 @@ from looker.verify.ledger import Ledger
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
 
     from looker.clock import Clock
     from looker.generate.encoder import Encoder
@@ -97,6 +100,7 @@ class Worker:
         self._content: Content
         self._encoder: Encoder
         self._ledger: Ledger | None = None
+        self._acked_ns: NDArray[np.int64]
 
     async def run(self, commands: Connection[Any, Any]) -> None:
         """Go through the cycles as the coordinator allows."""
@@ -118,7 +122,14 @@ class Worker:
         limit = max(self._share.n_writers, self._share.n_readers)
         tls = context_for(self._target.url, config)
         async with Transport(max_connections=limit, ssl_context=tls) as transport:
-            client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
+            client = Client(
+                transport,
+                api_for(self._target),
+                config.retry,
+                self._clock,
+                self._stop,
+                config.request_timeout_s,
+            )
             for cycle in count():
                 if cycle == config.n_cycles > 0:
                     return
@@ -159,6 +170,7 @@ class Worker:
             coupling=coupling_of(config),
             now_ns=self._clock.wall_ns(),
         )
+        self._acked_ns = np.zeros(share.n_streams, np.int64)
         if self._ledger is not None:
             self._ledger.close()
         self._ledger = None if config.skip_read else Ledger()
@@ -175,6 +187,7 @@ class Worker:
             clock=self._clock,
             stop=self._stop,
             end=self._end_write,
+            acked_ns=self._acked_ns,
         )
 
     async def _read(self, client: Client, cycle: int) -> ReadReport:
@@ -193,6 +206,7 @@ class Worker:
             n_readers=share.n_readers,
             clock=self._clock,
             stop=self._stop,
+            acked_ns=self._acked_ns,
         )
         return await reading.run()
 

@@ -19,7 +19,7 @@ from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.log_prediction import Extras, LogPredictor
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
-from looker.wire.checksum import line_sums
+from looker.wire.checksum import line_sums, time_sums
 from looker.wire.loki_answer import (
     TOLERATED_LABELS,
     ElementForm,
@@ -139,6 +139,7 @@ class _Entries:
             np.repeat(np.array(streams, np.int64), counts),
             np.repeat(np.arange(len(elements), dtype=np.int64), counts),
             times,
+            [element["stream"] for element in elements],
         )
         return cls(received, text, lines, fits)
 
@@ -151,7 +152,7 @@ class _Entries:
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
-        return line_sums(timestamps_ns, self.lines[received])
+        return line_sums(self.lines[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
         return self.text[received]

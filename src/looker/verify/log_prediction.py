@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.generate.encoder import blocks
-from looker.generate.lines import LineContent
 from looker.generate.logs import TIMESTAMP_DIGITS
 from looker.verify.grid import Grid
-from looker.wire.checksum import line_sums
+from looker.wire.checksum import line_sums, time_key
 from looker.wire.columns import records_of, store_digits
 from looker.wire.loki_answer import ROW_TEXT_AT, ElementForm, RowForm, extra_names
 from looker.wire.records import gather, scatter
@@ -113,9 +112,7 @@ class LogPredictor:
     """Predicts the answers for one generation's logs."""
 
     def __init__(self, content: Content, extras: Extras) -> None:
-        self._lines = LineContent(
-            content.n_chars, content.compressability, include_time=content.include_time
-        )
+        self._lines = content.lines()
         self._extras = extras
         self._templates: dict[RowForm, NDArray[Any]] = {}
 
@@ -130,8 +127,9 @@ class LogPredictor:
             lines = walk.lines(block)
             if lines is None:
                 return None
-            inner_sums = line_sums(block.timestamps, lines)
-            grid.add(block.grid_rows, block.grid_columns, (1, inner_sums))
+            times = block.timestamps.view(np.uint64)
+            terms = (1, line_sums(lines)), (time_key(), times)
+            grid.add(block.grid_rows, block.grid_columns, *terms)
         return Prediction(grid.sums(), walk.at - 1, walk.odd)
 
     def _uniform_blocks(
@@ -158,8 +156,7 @@ class LogPredictor:
                 form.head.store(expected[:, :lead], expectation.stream_numbers[part])
             if tail and part.stop == n_rows:
                 expected[-1, -1] = _CLOSE
-            timestamps = np.broadcast_to(grid.timestamps(part, columns), (k, n))
-            self._fill(rows, timestamps, grid.hashes(part, columns))
+            timestamps = self._fill(rows, grid, part, columns)
             yield _Block(part, columns, expected.reshape(-1), timestamps, width, lead, size)
 
     def _ragged_blocks(
@@ -185,8 +182,7 @@ class LogPredictor:
             rows = np.empty((1, n, width), np.uint8)
             records_of(rows)[...] = template
             rows[0, ends[ended] - 1 - first, -1] = _CLOSE
-            timestamps = grid.timestamps(slice(0, 1), columns)
-            self._fill(rows, timestamps, grid.hashes(slice(0, 1), columns))
+            timestamps = self._fill(rows, grid, slice(0, 1), columns)
             expected = np.empty(int(at[-1]), np.uint8)
             scatter(expected, at[:-1], rows[0])
             scatter(expected, at[firsts[begun] - first] - head_width, heads[begun])
@@ -207,18 +203,20 @@ class LogPredictor:
         return self._templates[row]
 
     def _fill(
-        self,
-        rows: NDArray[np.uint8],
-        timestamps: NDArray[np.int64],
-        hashes: NDArray[np.uint64],
-    ) -> None:
-        """Store timestamps and lines into rows (k, n, width) made of the template."""
+        self, rows: NDArray[np.uint8], grid: Grid, part: slice, columns: slice
+    ) -> NDArray[np.int64]:
+        """Store timestamps and lines into rows (k, n, width) made of the template.
+
+        Return the timestamps (k, n) in ns.
+        """
+        timestamps = np.broadcast_to(grid.timestamps(part, columns), rows.shape[:2])
         digits = rows[..., _TIME_AT : _TIME_AT + TIMESTAMP_DIGITS]
         store_times(digits, timestamps)
         lines = rows[..., ROW_TEXT_AT : ROW_TEXT_AT + self._lines.n_chars]
         if self._lines.include_time:
             records_of(lines[..., :TIMESTAMP_DIGITS])[...] = records_of(digits)
-        self._lines.store_text(lines, hashes)
+        grid.store_text(lines, self._lines, part, columns)
+        return timestamps
 
 
 def store_times(out: NDArray[np.uint8], timestamps: NDArray[np.int64]) -> None:

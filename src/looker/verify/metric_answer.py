@@ -16,7 +16,7 @@ from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
 from looker.verify.read_prediction import predicted_sums
-from looker.wire.checksum import value_sums
+from looker.wire.checksum import time_sums, value_sums
 from looker.wire.decode import decode_read_response
 from looker.wire.prometheus import series_labels
 from looker.wire.prometheus_json import parse_matrix
@@ -131,6 +131,7 @@ def _compare_columns(
         np.repeat(np.array(streams, np.int64), counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
         np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
+        labels,
     )
     samples = _Samples(bits)
     aligned = align(expectation, received, samples, findings)
@@ -153,7 +154,7 @@ class _Samples:
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
-        return value_sums(timestamps_ns, self.bits[received])
+        return value_sums(self.bits[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
         return _float_text(int(self.bits[received]))
@@ -164,4 +165,4 @@ class _Samples:
 
 def _float_text(bits: int) -> str:
     (value,) = struct.unpack("<d", struct.pack("<Q", bits))
-    return f"{value!r} (0x{bits:016x})"
+    return f"0x{bits:016x} ({value!r})"

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from looker.generate.encoder import blocks
-from looker.generate.values import value_bits
 from looker.model.config import NS_PER_MS
 from looker.verify.grid import Grid
-from looker.wire.checksum import value_keys
+from looker.wire.checksum import time_key, value_key
 from looker.wire.columns import varint
-from looker.wire.prometheus import SAMPLE_BYTES, series_head_width, store_series_heads
+from looker.wire.prometheus import SAMPLE_BYTES, series_head_width, series_heads
 from looker.wire.records import gather
 from looker.wire.sample_blocks import decode_samples
 
@@ -72,14 +71,13 @@ def _class_sums(
     """Compare the series that have one number of samples; ``begins`` (s,) is where they are."""
     grid = Grid(expectation, NS_PER_MS)
     n_series, n_samples = grid.shape
-    heads = np.empty((n_series, head_width), np.uint8)
-    store_series_heads(heads, labels, expectation.stream_numbers, n_samples)
+    heads = series_heads(labels, n_samples).render(expectation.stream_numbers)
     if not np.array_equal(gather(buffer, begins, head_width), heads):
         return None
     size = head_width + n_samples * SAMPLE_BYTES
     side_by_side = bool((np.diff(begins) == size).all())
-    compressability = expectation.content.compressability
-    time_key, value_key = value_keys(NS_PER_MS)
+    keys = time_key(NS_PER_MS), value_key()
+    values = expectation.content.values()
     for part, columns in blocks(n_series, n_samples, _SAMPLES_PER_BLOCK):
         source, begin = buffer, int(begins[part.start])
         n = part.stop - part.start
@@ -92,7 +90,7 @@ def _class_sums(
         timestamps_ms, bits = found
         if not (timestamps_ms == grid.timestamps(part, columns)).all():
             return None
-        if not np.array_equal(bits, value_bits(grid.hashes(part, columns), compressability)):
+        if not np.array_equal(bits, grid.bits(values, part, columns)):
             return None
-        grid.add(part, columns, (time_key, timestamps_ms.view(np.uint64)), (value_key, bits))
+        grid.add(part, columns, (keys[0], timestamps_ms.view(np.uint64)), (keys[1], bits))
     return grid.sums()
