@@ -6,6 +6,7 @@ and aligned entry by entry.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,6 @@ class LogAnswers:
         self._form: ElementForm | None = None
         self._extras = Extras(self._tolerated)
         self._predictor = LogPredictor(content, self._extras)
-        self._own = frozenset(content.scheme.labels(0))
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
         """Compare a ``query_range`` answer; DecodeError if it is not one."""
@@ -77,12 +77,18 @@ class LogAnswers:
         found = self._predictor.compare(body, begin, expectation, form)
         if found is None or not is_frame(body, begin, found.end):
             return None
-        ((usual, _),) = found.extras.most_common(1)
-        names = {extra: self._extras.names(extra) or frozenset() for extra in found.extras}
-        # what most rows have is predicted for the next answer
+        self._form, added = form, set(form.added_labels)
+        if found.odd:
+            added = self._additions(form, expectation.n_samples, found.odd)
+        return proof_of_all(expectation, found.sums, Findings(added_labels=added))
+
+    def _additions(self, form: ElementForm, n_rows: int, odd: Counter[bytes]) -> set[str]:
+        """Return the names of what was added; predict for the next answer what most rows have."""
+        rows_of = odd | Counter({form.row.extra: n_rows - odd.total()})
+        names = {extra: self._extras.names(extra) or frozenset() for extra in rows_of}
+        usual = max(rows_of, key=lambda extra: rows_of[extra])
         self._form = replace(form, row=replace(form.row, extra=usual, metadata=names[usual]))
-        added = form.added_to_head.union(*names.values()) - self._own
-        return proof_of_all(expectation, found.sums, Findings(added_labels=set(added)))
+        return set(form.added_to_head.union(*names.values()))
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()

@@ -13,7 +13,7 @@ import numpy as np
 from looker.generate.encoder import blocks
 from looker.model.config import NS_PER_MS
 from looker.verify.grid import Grid
-from looker.wire.checksum import time_sums, value_sums
+from looker.wire.checksum import time_key, value_key
 from looker.wire.columns import varint
 from looker.wire.prometheus import SAMPLE_BYTES, series_head_width, series_heads
 from looker.wire.records import gather
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from looker.verify.expectation import Expectation
     from looker.wire.columns import NumberedText
 
-_SAMPLES_PER_BLOCK: Final = 16_384
+_SAMPLES_PER_BLOCK: Final = 32_768
 
 
 def predicted_sums(
@@ -76,7 +76,7 @@ def _class_sums(
         return None
     size = head_width + n_samples * SAMPLE_BYTES
     side_by_side = bool((np.diff(begins) == size).all())
-    products = np.empty(grid.shape, np.uint64)
+    keys = time_key(NS_PER_MS), value_key()
     values = expectation.content.values()
     for part, columns in blocks(n_series, n_samples, _SAMPLES_PER_BLOCK):
         source, begin = buffer, int(begins[part.start])
@@ -88,11 +88,9 @@ def _class_sums(
         if found is None:
             return None
         timestamps_ms, bits = found
-        if not np.array_equal(timestamps_ms, grid.timestamps(part, columns)):
+        if not (timestamps_ms == grid.timestamps(part, columns)).all():
             return None
         if not np.array_equal(bits, grid.bits(values, part, columns)):
             return None
-        inner_sums = value_sums(bits)
-        inner_sums += time_sums(timestamps_ms, NS_PER_MS)
-        products[part, columns] = grid.weighted(inner_sums, part, columns)
-    return grid.sums(products)
+        grid.add(part, columns, (keys[0], timestamps_ms.view(np.uint64)), (keys[1], bits))
+    return grid.sums()
