@@ -105,6 +105,7 @@ class Options:
     verify: VerifyMode | None = None
     out_of_order_fraction: float = 0.0
     duplicate_fraction: float = 0.0
+    request_timeout_s: float = 60.0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -181,6 +182,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         out_of_order_fraction=given.out_of_order_fraction,
         duplicate_fraction=given.duplicate_fraction,
         id_is_given=given.invocation_id is not None,
+        request_timeout_s=given.request_timeout_s,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),

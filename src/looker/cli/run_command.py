@@ -240,6 +240,14 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 rich_help_panel=_RETRIES,
             ),
         ] = 0.5,
+        request_timeout_seconds: Annotated[
+            float,
+            _option(
+                "--request-timeout-seconds",
+                help="How long a push or a query may take, once; then it is tried again.",
+                rich_help_panel=_RETRIES,
+            ),
+        ] = 60.0,
         report: Annotated[
             Path | None,
             _option(
@@ -445,6 +453,7 @@ def run_command(mode: Mode) -> Callable[..., None]:
             verify=verify,
             out_of_order_fraction=out_of_order_fraction,
             duplicate_fraction=duplicate_fraction,
+            request_timeout_s=request_timeout_seconds,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

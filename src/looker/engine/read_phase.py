@@ -16,6 +16,7 @@ from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
+from looker.model.fragment import FragmentState
 from looker.model.mismatch import Findings
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
@@ -201,6 +202,10 @@ class ReadPhase:
         else:
             chosen = chosen[(chosen >= first) & (chosen < end)]
             self._report.streams_selected += len(chosen)
+        current = rows["state"][rows["cycle"] == self._cycle]
+        if not (current != FragmentState.REJECTED).any():
+            # nothing was stored, by all that is known; perhaps nobody is there to be asked
+            return
         for selection, numbers in self._selections(rows, first, end, chosen):
             yield from pages(
                 self._content, selection, rows[numbers], numbers, self._cycle, self._limits

@@ -123,7 +123,14 @@ class Worker:
         limit = max(self._share.n_writers, self._share.n_readers)
         tls = context_for(self._target.url, config)
         async with Transport(max_connections=limit, ssl_context=tls) as transport:
-            client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
+            client = Client(
+                transport,
+                api_for(self._target),
+                config.retry,
+                self._clock,
+                self._stop,
+                config.request_timeout_s,
+            )
             for cycle in count():
                 if cycle == config.n_cycles > 0:
                     return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.generate.mixer import sample_hashes, stream_keys
+from looker.generate.mixer import fragment_keys, mix_in_place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,9 +57,9 @@ class Disorder:
         numbers: NDArray[np.uint32],
         fraction: float,
     ) -> NDArray[np.bool_]:
-        keys = stream_keys(self.seed, self.generation + generation, streams)
-        hashes = sample_hashes(keys, numbers.astype(np.uint64))
-        chances = (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        keys = fragment_keys(self.seed, self.generation + generation, streams, numbers)
+        # once more, as the numbers of neighbours differ in few bits
+        chances = (mix_in_place(keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         return chances < fraction
 
 

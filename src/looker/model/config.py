@@ -130,6 +130,7 @@ class RunConfig:
     id_is_given: bool = False
     out_of_order_fraction: float = 0.0
     duplicate_fraction: float = 0.0
+    request_timeout_s: float = 60.0
 
     @property
     def width_ns(self) -> int:
@@ -324,6 +325,11 @@ def _check_times(config: RunConfig) -> None:
     if not 0 <= config.read_grace_s < 10**6:
         raise UsageError(
             "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"
+        )
+    if not 0.001 <= config.request_timeout_s <= 86_400:
+        raise UsageError(
+            "--request-timeout-seconds",
+            f"must be from 0.001 to 86400, not {config.request_timeout_s:g}",
         )
     _check_lags(config, width_s)
     _check_disorder(config)

@@ -22,10 +22,9 @@ MASK = 2**64 - 1
 
 def chance(seed: int, generation: int, stream: int, number: int) -> float:
     """Return the chance of a pair or fragment, step by step in Python's integers."""
-    base = (referee.mix(seed) + generation * 0xD1B54A32D192ED03) & MASK
-    key = referee.mix((stream * 0x9E3779B97F4A7C15 + referee.mix(base)) & MASK)
-    hashed = referee.mix((number * 0x9E3779B97F4A7C15 + key) & MASK)
-    return (hashed >> 11) / 2**53
+    base = referee.mix((referee.mix(seed) + generation * 0xD1B54A32D192ED03) & MASK)
+    key = referee.mix(((stream << 32 | number) + base) & MASK)
+    return (referee.mix(key) >> 11) / 2**53
 
 
 fractions = st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0])

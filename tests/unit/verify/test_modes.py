@@ -171,7 +171,7 @@ def test_nothing_is_regenerated(
     def refuse(*_: object) -> None:
         raise AssertionError("content was regenerated")
 
-    monkeypatch.setattr(Expectation, "hashes", refuse)
+    monkeypatch.setattr(Expectation, "keys", property(refuse))
     findings, _ = judged(way, mode, nothing)
     assert findings.n_validated == N
 
