@@ -18,7 +18,7 @@ _BUSY: Final = 0.7
 _LOOP_BUSY: Final = 0.5
 """So is its event loop, which shares interpreter and core with the generator thread."""
 
-_LARGE_MESSAGE: Final = 10_000
+LARGE_MESSAGE: Final = 10_000
 """Samples in a message from which on the cost of a message itself hardly counts."""
 
 
@@ -82,7 +82,7 @@ def generator_advice(
     advice = []
     if n_workers < n_cores:
         advice.append(f"--n-workers up to {n_cores}")
-    if n_samples * n_fragments < _LARGE_MESSAGE:
+    if n_samples * n_fragments < LARGE_MESSAGE:
         advice.append(
             "more per push message (--n-entries-per-stream-fragment,"
             " --n-fragments-per-push-message)"

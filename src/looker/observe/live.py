@@ -54,7 +54,7 @@ class LogView:
         LOG.info("cycle %d: %s phase begins", cycle, phase)
 
     def progress(self, state: RunState, cycle: int) -> None:
-        """Warn where Looker itself is the limit; say how far the run is, to those who want to know."""
+        """Warn where Looker itself is the limit; tell those who want details how far the run is."""
         self._watch.progress(state, cycle)
         if not LOG.isEnabledFor(logging.DEBUG):
             return
