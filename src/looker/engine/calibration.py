@@ -8,11 +8,9 @@ comes of it.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -26,6 +24,7 @@ from looker.engine.stage_worker import StagePlan, enter_stage_worker
 from looker.errors import InternalError, LookerError
 from looker.model.calibration import Calibration, LoadCeiling, Measured, summed
 from looker.model.report import rfc3339
+from looker.observe.cpu import OthersCpu, process_cpu_s
 from looker.target.config import TargetConfig
 from looker.target.run import TargetProcess
 from looker.version import __version__
@@ -84,9 +83,10 @@ def calibrate(
         found = []
         for configs in loads:
             host = _Host(configs, null, storing, environment, clock)
-            measured = host.measure(budget)
             n_cores = environment["n_usable_cores"]
-            found.append(LoadCeiling(configs[-1], n_cores, n_targets, measured))
+            others = OthersCpu([one.pid for one in (*null, storing)], n_cores)
+            measured = host.measure(budget)
+            found.append(LoadCeiling(configs[-1], n_cores, n_targets, measured, others.cores()))
     return Calibration(
         looker_version=__version__,
         started_at=rfc3339(started_ns),
@@ -130,14 +130,10 @@ class _Served:
         stack.callback(self._process.stop)
         self.url = self._process.start()
 
-    def cpu_s(self) -> float:
-        """Return the CPU seconds it has used so far; 0 where the system does not tell (proc(5))."""
-        try:
-            stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8")
-        except OSError:
-            return 0.0
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid or 0
 
 
 class _Host:
@@ -221,7 +217,7 @@ class _Host:
         return write
 
     def _target_cpu_s(self) -> float:
-        return sum(one.cpu_s() for one in self._null)
+        return sum(process_cpu_s(one.pid) for one in self._null)
 
 
 def _heard(pool: LocalPool, kind: type[_News], n_workers: int, patience_s: float) -> list[_News]:

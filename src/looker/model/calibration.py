@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from looker.model.report import WriteReport
 
 SCHEMA_VERSION: Final = 1
-_DISTURBED: Final = 0.8
-"""What only computes has less of its time on a core than this where others want the core too."""
-_SHARED: Final = 0.6
-"""The same where Looker's own null target is one of these others."""
-_TIMES: Final = ("cpu_s", "wall_s")
+_QUIET: Final = 0.1
+"""Others that use more than this part of the cores disturb what is measured."""
 
 
 class Stage(StrEnum):
@@ -167,12 +164,17 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class LoadCeiling:
-    """One load on rising numbers of workers; ``config`` is that of the largest number."""
+    """One load on rising numbers of workers; ``config`` is that of the largest number.
+
+    ``others_cores`` is how many cores were kept busy meanwhile by what is not part of the
+    calibration; None where the system does not tell.
+    """
 
     config: RunConfig
     n_cores: int
     n_targets: int
     measured: tuple[Measured, ...]
+    others_cores: float | None = None
 
     @property
     def best(self) -> Measured:
@@ -188,10 +190,11 @@ class LoadCeiling:
         """Return what is to be known before these figures are believed, in sentences."""
         config, best = self.config, self.best
         found = []
-        if self._disturbed():
+        if self.others_cores is not None and self.others_cores > _QUIET * self.n_cores:
             found.append(
-                "Something else was using this host's cores: the figures are too low."
-                " Calibrate again when it is quiet."
+                f"Other processes used {self.others_cores:.1f} of the {self.n_cores} usable"
+                " core(s) meanwhile: the figures are too low. Calibrate again when the host is"
+                " quiet."
             )
         elif best.write.limited_by is not LimitedBy.GENERATOR:
             found.append(
@@ -220,16 +223,6 @@ class LoadCeiling:
             )
         return found
 
-    def _disturbed(self) -> bool:
-        """Tell whether stages that only compute had their cores for too little of the time."""
-        for one in self.measured:
-            alone = one.n_workers + self.n_targets <= self.n_cores or one.n_workers == 1
-            works = [one.work[stage] for stage in (Stage.GENERATE, Stage.COMPRESS)]
-            cpu_s, wall_s = (sum(getattr(work, name) for work in works) for name in _TIMES)
-            if cpu_s < (_DISTURBED if alone else _SHARED) * wall_s:
-                return True
-        return False
-
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON-ready values."""
         config, best = self.config, self.best
@@ -251,6 +244,7 @@ class LoadCeiling:
                 "validated_samples_per_s": best.samples_per_s(Stage.VALIDATE),
                 "bottleneck": best.costliest.value,
             },
+            "others_cores_busy": self.others_cores,
             "notes": self.notes(),
             "workers": [one.to_json() for one in self.measured],
         }
