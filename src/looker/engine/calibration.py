@@ -273,5 +273,5 @@ def _room_mb(loads: Sequence[Sequence[RunConfig]]) -> int:
     for configs in loads:
         for config in configs:
             message = config.payload_bytes_per_fragment * config.n_fragments_per_message
-            n_bytes += config.n_workers * max(BATCH_BYTES, message)
+            n_bytes += config.n_workers * (message + BATCH_BYTES)
     return 1024 + 16 * (n_bytes >> 20)

@@ -28,6 +28,9 @@ from looker.wire.snappy import compress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from looker.backend.api import Api, Target
     from looker.backend.transport import Transport
     from looker.clock import Clock
@@ -40,8 +43,10 @@ if TYPE_CHECKING:
     from looker.verify.ledger import LedgerSlice
 
 _MAX_LEDGER_ROWS: Final = 1_000_000
-_RECORDED_BATCHES: Final = 4
-"""Enough for planning a read phase not to count more than it does in a run."""
+_RECORDED_BYTES: Final = 4 << 20
+_RECORDED_FRAGMENTS: Final = 10_000
+_RECORDED_BATCHES: Final = 16
+"""What is recorded to be read back: so much, or so often a fragment of each stream."""
 
 Bodies = list[tuple[slice, memoryview]]
 """Compressed messages, and which fragments of their batch they hold."""
@@ -94,12 +99,15 @@ class Stages:
         work, self._work = self._work, summed([])
         return work
 
-    def generate(self) -> tuple[EncodedBatch, LedgerSlice]:
-        """Pick streams, generate and encode their next fragments, note them in the ledger."""
+    def generate(self, n_wanted: int | None = None) -> tuple[EncodedBatch, LedgerSlice]:
+        """Pick streams, generate and encode their next fragments, note them in the ledger.
+
+        ``n_wanted`` fragments; None is what a run makes at once.
+        """
         if len(self._ledger) > _MAX_LEDGER_ROWS:
             self._ledger = Ledger()
         begun = _now()
-        picked = self._population.pick(self._n_wanted, self._clock.wall_ns())
+        picked = self._population.pick(n_wanted or self._n_wanted, self._clock.wall_ns())
         if picked is None:
             raise InternalError("no stream may be written to while calibrating")
         encoded = self._encoder.encode(picked.batch)
@@ -107,10 +115,10 @@ class Stages:
         self._note(Stage.GENERATE, len(encoded.batch), begun)
         return encoded, rows
 
-    def compress(self, encoded: EncodedBatch) -> Bodies:
-        """Cut a batch into messages, and compress them."""
+    def compress(self, encoded: EncodedBatch, n_fragments: int | None = None) -> Bodies:
+        """Cut a batch into messages of ``n_fragments`` (None: as in a run), and compress them."""
         begun = _now()
-        messages = encoded.messages(self._config.n_fragments_per_message)
+        messages = encoded.messages(n_fragments or self._config.n_fragments_per_message)
         bodies = [(part, compress(raw.data)) for part, raw in messages]
         self._note(Stage.COMPRESS, len(encoded.batch), begun)
         return bodies
@@ -134,13 +142,21 @@ class Stages:
         self._note(Stage.PUSH, len(encoded.batch), begun)
 
     async def record(self, storing: Target, client: RecordingClient) -> ReadBack:
-        """Write some batches to a target that stores, read them back once, keep the answers."""
+        """Write to a target that stores, read it back once, and keep the answers.
+
+        So much that what a read phase costs however little it reads does not count.
+        """
         self._ledger = Ledger()
-        numbers = []
-        for _ in range(_RECORDED_BATCHES):
-            encoded, rows = self.generate()
-            await self.push(client, encoded, rows, self.compress(encoded))
+        numbers: list[NDArray[np.uint32]] = []
+        payload_bytes = self._config.payload_bytes_per_fragment
+        n_left = max(self._n_wanted, min(_RECORDED_BYTES // payload_bytes, _RECORDED_FRAGMENTS))
+        while n_left > 0 and len(numbers) < _RECORDED_BATCHES:
+            encoded, rows = self.generate(n_left)
+            # in what messages it came, reading back does not show
+            bodies = self.compress(encoded, max(1, BATCH_BYTES // payload_bytes))
+            await self.push(client, encoded, rows, bodies)
             numbers.append(encoded.batch.streams)
+            n_left -= len(encoded.batch)
         recorded = ReadBack(
             config=self._config,
             target=storing,
