@@ -74,6 +74,7 @@ class WritePhase:
             report.loop_cpu_s = time.thread_time() - self._loop_cpu_begun_s
             report.workers_s = (self._clock.monotonic_ns() - self._begun_ns) / 1e9
             report.writers_s = report.workers_s * self._n_writers
+            report.generating_s = max(0.0, report.workers_s - source.idle_ns / 1e9)
             report.throttled_s = source.throttled_ns / 1e9
             report.forward_leaps = source.forward_leaps
             report.wall_went_back_s = source.wall_went_back_ns / 1e9

@@ -186,11 +186,16 @@ class LoadCeiling:
         """What a sample is called."""
         return "entries" if self.config.mode is Mode.LOGS else "samples"
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether others are known to have used so much of the cores that the figures are low."""
+        return self.others_cores is not None and self.others_cores > _QUIET * self.n_cores
+
     def notes(self) -> list[str]:
         """Return what is to be known before these figures are believed, in sentences."""
         config, best = self.config, self.best
         found = []
-        if self.others_cores is not None and self.others_cores > _QUIET * self.n_cores:
+        if self.others_cores is not None and self.disturbed:
             found.append(
                 f"Other processes used {self.others_cores:.1f} of the {self.n_cores} usable"
                 " core(s) meanwhile: the figures are too low. Calibrate again when the host is"

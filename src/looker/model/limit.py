@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from looker.model.report import WriteReport
 
 _TELLING_S: Final = 0.5
-"""Less of the workers' time is all start-up: that their cores were busy tells nothing."""
+"""Less of the workers' time is all start-up: that they were busy tells nothing."""
 _BUSY: Final = 0.7
-"""A worker that computes for more than this share of the time is busy."""
+"""A worker that makes messages, or computes, for more than this share of the time is busy."""
 _LOOP_BUSY: Final = 0.5
 """So is its event loop, which shares interpreter and core with the generator thread."""
 
@@ -40,6 +40,7 @@ class TimeSpent:
     starved_s: float = 0.0
     writers_s: float = 0.0
     workers_s: float = 0.0
+    generating_s: float = 0.0
     cpu_s: float = 0.0
     loop_cpu_s: float = 0.0
 
@@ -63,11 +64,14 @@ class TimeSpent:
             return LimitedBy.RATE_LIMIT
         if self.throttled_s > 0.3 * self.workers_s > 0:
             return LimitedBy.THROTTLE
-        if self.workers_s > _TELLING_S and self.cpu_s > _BUSY * self.workers_s:
-            if self.starved_s > 0.5 * self.writers_s > 0:
+        if self.workers_s > _TELLING_S:
+            # writers have nothing to send, though messages are made as fast as the host allows
+            generating = self.generating_s > _BUSY * self.workers_s
+            if generating and self.starved_s > 0.5 * self.writers_s > 0:
                 return LimitedBy.GENERATOR
             # messages are ready, but sending them and taking answers keeps the event loop busy
-            if self.loop_cpu_s > _LOOP_BUSY * self.workers_s:
+            computing = self.cpu_s > _BUSY * self.workers_s
+            if computing and self.loop_cpu_s > _LOOP_BUSY * self.workers_s:
                 return LimitedBy.GENERATOR
         return LimitedBy.TARGET
 

@@ -59,8 +59,8 @@ class WriteReport:
     Times in seconds; ``writers_s`` is the time of all writers together (their number times the
     duration), of which ``starved_s`` were spent without a message to send, ``rate_limited_s``
     waiting after 429; ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
-    no stream was allowed to go on, ``cpu_s`` what they computed, ``loop_cpu_s`` the event loops'
-    part of that.
+    no stream was allowed to go on, ``generating_s`` that in which they were making messages;
+    ``cpu_s`` is what they computed, ``loop_cpu_s`` the event loops' part of that.
     """
 
     times: PhaseTimes = field(default_factory=PhaseTimes)
@@ -82,6 +82,7 @@ class WriteReport:
     workers_s: float = 0.0
     forward_leaps: int = 0
     wall_went_back_s: float = 0.0
+    generating_s: float = 0.0
     cpu_s: float = 0.0
     loop_cpu_s: float = 0.0
     service: Histogram = field(default_factory=Histogram)
@@ -151,6 +152,7 @@ class WriteReport:
             "rate_limited_s": self.rate_limited_s,
             "throttled_s": self.throttled_s,
             "starved_s": self.starved_s,
+            "generating_s": self.generating_s,
             "forward_leaps": self.forward_leaps,
             "wall_went_back_s": self.wall_went_back_s,
             "limited_by": self.limited_by.value,

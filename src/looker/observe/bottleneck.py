@@ -52,11 +52,12 @@ class GeneratorWatch:
     def _warn(self, state: RunState, spent: TimeSpent) -> None:
         config = state.config
         LOG.warning(
-            "cycle %d: Looker itself is the limit, not the target: its workers were busy for"
-            " %.0f %% of the last %.0f s; what helps: %s",
+            "cycle %d: Looker itself is the limit, not the target: for the last %.0f s its workers"
+            " have made messages %.0f %% of the time, and kept %.1f core(s) busy; what helps: %s",
             self._cycle,
-            100 * spent.cpu_s / spent.workers_s,
             spent.workers_s / config.n_workers,
+            100 * spent.generating_s / spent.workers_s,
+            config.n_workers * spent.cpu_s / spent.workers_s,
             generator_advice(
                 mode=config.mode,
                 n_workers=config.n_workers,

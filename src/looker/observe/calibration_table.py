@@ -131,7 +131,12 @@ def _summary(load: LoadCeiling) -> Table:
     grid.add_row(
         "largest load",
         Text.assemble(
-            (f"{rounded(best.write.samples_per_s)} {load.unit}/s", "bold green"),
+            # what others take away, a quiet host would offer on top
+            "at least " if load.disturbed else "",
+            (
+                f"{rounded(best.write.samples_per_s)} {load.unit}/s",
+                "bold yellow" if load.disturbed else "bold green",
+            ),
             f", {rounded(best.payload_mb_per_s)} MB/s of payload,"
             f" {rounded(best.wire_mb_per_s)} MB/s on the wire, {workers}",
         ),

@@ -9,7 +9,7 @@ import pytest
 from looker.model.limit import LimitedBy, TimeSpent, generator_advice
 from looker.model.report import WriteReport
 
-BUSY = {"writers_s": 100.0, "workers_s": 10.0, "cpu_s": 7.5}
+BUSY = {"writers_s": 100.0, "workers_s": 10.0, "cpu_s": 7.5, "generating_s": 7.5}
 
 
 def test_time_spent_is_summed_over_reports_and_differs_between_two_times() -> None:
@@ -27,11 +27,13 @@ def test_time_spent_is_summed_over_reports_and_differs_between_two_times() -> No
         # writers have messages, but the event loop has no time for more of them
         ({"loop_cpu_s": 5.5}, LimitedBy.GENERATOR),
         ({"loop_cpu_s": 4.5}, LimitedBy.TARGET),
-        # writers wait for messages while the cores are busy
+        ({"loop_cpu_s": 5.5, "cpu_s": 6.5}, LimitedBy.TARGET),
+        # writers wait for messages, which are made all the time, however little CPU there is
+        ({"starved_s": 51.0, "cpu_s": 1.0}, LimitedBy.GENERATOR),
         ({"starved_s": 51.0}, LimitedBy.GENERATOR),
         ({"starved_s": 49.0}, LimitedBy.TARGET),
-        # a worker that is not busy waits for something else
-        ({"starved_s": 99.0, "loop_cpu_s": 6.0, "cpu_s": 6.5}, LimitedBy.TARGET),
+        # no message is made, as its streams wait for answers
+        ({"starved_s": 99.0, "generating_s": 6.5}, LimitedBy.TARGET),
         # what the user or the target has limited comes first
         ({"loop_cpu_s": 5.5, "rate_limited_s": 11.0}, LimitedBy.RATE_LIMIT),
         ({"loop_cpu_s": 5.5, "throttled_s": 3.5}, LimitedBy.THROTTLE),

@@ -45,7 +45,8 @@ class Phase:
                     report = WriteReport(
                         writers_s=5 * self.seconds,
                         workers_s=self.seconds,
-                        cpu_s=self.busy_s,
+                        generating_s=self.busy_s,
+                        cpu_s=self.busy_s / 2,
                         starved_s=self.starved_s,
                         throttled_s=self.throttled_s,
                     )
@@ -65,8 +66,9 @@ def test_it_is_said_once_after_some_seconds(phase: Phase) -> None:
     assert not phase.goes_on(2.5, busy=True)
     (said,) = phase.goes_on(10, busy=True)
     assert said == (
-        "cycle 0: Looker itself is the limit, not the target: its workers were busy for 100 % of"
-        " the last 3 s; what helps: --n-workers up to 4, more per push message"
+        "cycle 0: Looker itself is the limit, not the target: for the last 3 s its workers have"
+        " made messages 100 % of the time, and kept 1.0 core(s) busy; what helps:"
+        " --n-workers up to 4, more per push message"
         " (--n-entries-per-stream-fragment, --n-fragments-per-push-message);"
         " `looker calibrate logs` shows what this host can offer"
     )
