@@ -114,8 +114,8 @@ async def _table(
         first = first or whole
         row = [f"{value:,}", *(f"{medians[stage]:,.0f}" for stage in Stage), f"{whole:,.0f}"]
         if growth.per_char:
-            row.append(f"{whole / value / (first / values[0]):.2f}")
-        rows.append([*row, f"{whole / first:.2f}"])
+            row.append(f"{whole / value / (first / values[0]):.3g}")
+        rows.append([*row, f"{whole / first:.3g}"])
     heads = ["", *(f"{stage.value}, ns" for stage in Stage), "together, ns"]
     heads += ["per character, ratio"] * growth.per_char
     unit = "entries" if mode is Mode.LOGS else "samples"
