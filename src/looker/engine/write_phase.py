@@ -78,6 +78,7 @@ class WritePhase:
         self._source: MessageSource | None = None
         self._begun_ns = 0
         self._cpu_begun_s = 0.0
+        self._loop_cpu_begun_s = 0.0
 
     def snapshot(self) -> WriteReport:
         """Return the report as far as it is; the same object each time."""
@@ -85,8 +86,11 @@ class WritePhase:
         if source is not None:
             report.times.finished_ns = self._clock.wall_ns()
             report.cpu_s = time.process_time() - self._cpu_begun_s
+            # the event loop's thread is the one that asks
+            report.loop_cpu_s = time.thread_time() - self._loop_cpu_begun_s
             report.workers_s = (self._clock.monotonic_ns() - self._begun_ns) / 1e9
             report.writers_s = report.workers_s * self._n_writers
+            report.generating_s = max(0.0, report.workers_s - source.idle_ns / 1e9)
             report.throttled_s = source.throttled_ns / 1e9
             report.forward_leaps = source.forward_leaps
             report.wall_went_back_s = source.wall_went_back_ns / 1e9
@@ -110,6 +114,7 @@ class WritePhase:
         )
         self._report.times = PhaseTimes(self._clock.wall_ns())
         self._begun_ns, self._cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
+        self._loop_cpu_begun_s = time.thread_time()
         self._source = source
         source.start()
         writers = [asyncio.create_task(self._write(source)) for _ in range(self._n_writers)]
