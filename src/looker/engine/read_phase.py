@@ -13,6 +13,7 @@ from looker.engine.page_reader import PageReader
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import NS_PER_MS, Mode, ReadApi
+from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
@@ -40,6 +41,13 @@ _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 """Loki refuses to send more than 4 MiB between its parts, as it comes."""
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
+_ROW_BYTES: Final = 256
+_SAMPLE_BYTES: Final = 64
+_SERIES_BYTES: Final = 512
+"""What comes with a line, a metric sample and a label set, at most: punctuation, added labels."""
+_ANSWER_SLACK_BYTES: Final = 4 << 20
+_ANSWER_FACTOR: Final = 3
+"""What comes twice is to be counted as that, not refused."""
 _CHOICE_GENERATION: Final = 2**41
 """Keeps the hash that chooses streams for a sparse read apart from that of content."""
 
@@ -99,6 +107,7 @@ class ReadPhase:
                     compare=self._compare,
                     executor=executor,
                     limits=self._limits,
+                    answer_bytes=self._answer_bytes,
                     grace_s=self._config.read_grace_s,
                     clock=self._clock,
                     stop=self._stop,
@@ -144,6 +153,22 @@ class ReadPhase:
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _answer_bytes(self, page: Page) -> int:
+        """Return how long the answer to a page may be: several times what it should be.
+
+        Parsing multiplies it, so it has to be bounded by what was asked for.
+        """
+        scheme, n_samples = self._content.scheme, page.expectation.n_samples
+        label_bytes = sum(len(name) + len(value) for name, value in scheme.labels(0).items())
+        if self._config.mode is Mode.LOGS:
+            n_samples = max(n_samples, min(self._limits.max_answer, _MAX_UNLIMITED_ENTRIES))
+            sample_bytes = self._config.n_chars_per_line + _ROW_BYTES
+        else:
+            sample_bytes = _SAMPLE_BYTES
+        labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
+        due_bytes = n_samples * sample_bytes + labels_bytes
+        return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""

@@ -131,8 +131,13 @@ class WritePhase:
             if self._report.refusal is not None and not self._config.allow_rejected:
                 source.stop()
 
-    async def _deliver(self, message: Message, source: MessageSource) -> None:
-        """Push a message; one that can never fit is divided, and its parts are pushed in turn."""
+    async def _deliver(
+        self, message: Message, source: MessageSource, *, divided: bool = False
+    ) -> None:
+        """Push a message; one that can never fit is divided, and its parts are pushed in turn.
+
+        By the share that the target names; but parts that were to fit, and did not, are halved.
+        """
         n_fragments = len(message.streams)
         n_samples = n_fragments * self._config.n_samples_per_fragment
         result = await self._client.push(message.body, n_samples)
@@ -142,7 +147,8 @@ class WritePhase:
             return
         self._report.pushes_divided += 1
         share = min(
-            0.5 if result.fitting is None else result.fitting, (n_fragments - 1) / n_fragments
+            0.5 if divided or result.fitting is None else result.fitting,
+            (n_fragments - 1) / n_fragments,
         )
         fitting = max(1, int(n_fragments * share))
         source.limit_fragments(fitting)
@@ -150,7 +156,7 @@ class WritePhase:
             if self._report.refusal is not None and not self._config.allow_rejected:
                 part.settle(FragmentState.UNSENT, sent_again=False)
                 continue
-            await self._deliver(part, source)
+            await self._deliver(part, source, divided=True)
 
     def _record_attempts(self, result: PushResult) -> None:
         report = self._report
