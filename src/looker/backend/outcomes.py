@@ -51,7 +51,7 @@ _LOKI_BURST: Final = 1.5
 _CORTEX_BURST: Final = 2.0
 _MIB: Final = 1 << 20
 _MAX_NUMBER: Final = 2.0**63
-_LINE_TOO_LONG: Final = re.compile(r"max entry size '(\d+)' bytes exceeded")
+_LINE_TOO_LONG: Final = re.compile(r"max entry size '(\d{1,18})' bytes exceeded")
 
 
 def classify(

@@ -177,8 +177,8 @@ class _Entries:
             text = [value[1] for value in values]
             encoded = [line.encode("utf-8", "surrogatepass") for line in text]
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
-            message = f"an entry of the answer is not [timestamp, line]: {one_line(str(error), 200)}"
-            raise DecodeError(message) from error
+            said = one_line(str(error), 200)
+            raise DecodeError(f"an entry of the answer is not [timestamp, line]: {said}") from error
         _check_metadata(values, tolerated, findings)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
