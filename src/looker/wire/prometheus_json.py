@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
@@ -14,6 +14,10 @@ from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_LARGEST_ROUNDING_MS: Final = 0.004
+"""What lies between two doubles below 2**33 s, twice, in milliseconds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,7 +65,10 @@ def parse_matrix(body: bytes) -> Matrix:
         raise DecodeError("a timestamp of the answer is not in this age")
     if not all(isinstance(metric, dict) for metric in metrics):
         raise DecodeError("a series of the answer has no labels")
-    timestamps = np.rint(seconds * 1000).astype(np.int64)
+    milliseconds = seconds * 1000
+    timestamps = np.rint(milliseconds).astype(np.int64)
+    if not (np.abs(milliseconds - timestamps) < _LARGEST_ROUNDING_MS).all():
+        raise DecodeError("a timestamp of the answer is not in whole milliseconds")
     return Matrix(metrics, counts, timestamps, values.view(np.uint64))
 
 
