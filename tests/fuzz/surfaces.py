@@ -592,17 +592,17 @@ def _outcomes() -> Surface:
 
     words = (
         (
-            b"ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec) while attempting"
-            b" to ingest '1000' lines totaling '9999999' bytes, reduce log volume"
+            b"ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec) while"
+            b" attempting to ingest '1000' lines totaling '9999999' bytes, reduce log volume"
         ),
         b"ingestion rate limit (25000) exceeded while adding 60000 samples and 0 metadata",
         (
-            b"the request has been rejected because the tenant exceeded the ingestion rate limit, set"
-            b" to 10000 items/s with a maximum allowed burst of 200000."
+            b"the request has been rejected because the tenant exceeded the ingestion rate limit,"
+            b" set to 10000 items/s with a maximum allowed burst of 200000."
         ),
         (
-            b"rpc error: code = ResourceExhausted desc = grpc: received message larger than max (9 vs"
-            b". 4)"
+            b"rpc error: code = ResourceExhausted desc = grpc: received message larger than max"
+            b" (9 vs. 4)"
         ),
         b"Max entry size '262144' bytes exceeded for stream '{a=\"b\"}'",
         b"per-user series limit of 5000000 exceeded",

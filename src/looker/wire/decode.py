@@ -141,7 +141,7 @@ def _parse(message: object, body: bytes | bytearray | memoryview, name: str) -> 
 def _results(body: bytes | bytearray | memoryview) -> list[memoryview] | None:
     """Split a ReadResponse into its results; None unless it consists of some, and nothing else."""
     view = memoryview(body)
-    parts = []
+    parts: list[memoryview] = []
     position = 0
     while position < len(view):
         if view[position] != _FIELD_1 or len(parts) == _MAX_RESULTS:
