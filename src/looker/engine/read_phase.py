@@ -83,6 +83,7 @@ class ReadPhase:
         self._stop = stop
         self._report = ReadReport(complete=False)
         self._cpu_begun_s = 0.0
+        self._begun_ns = 0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
@@ -96,6 +97,7 @@ class ReadPhase:
         """
         report = self._report
         report.times = PhaseTimes(self._clock.wall_ns())
+        self._begun_ns = self._clock.monotonic_ns()
         self._cpu_begun_s = time.process_time()
         complete = True
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
@@ -124,7 +126,9 @@ class ReadPhase:
         """Return the report as far as it is; the same object each time."""
         report = self._report
         report.payload_bytes_validated = report.findings.n_validated * self._payload_per_sample
-        report.times.finished_ns = self._clock.wall_ns()
+        # wall time may jump: only its beginning counts
+        elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+        report.times.finished_ns = report.times.started_ns + elapsed_ns
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
 

@@ -67,9 +67,11 @@ class WritePhase:
         """Return the report as far as it is; the same object each time."""
         report, source = self._report, self._source
         if source is not None:
-            report.times.finished_ns = self._clock.wall_ns()
+            elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+            # wall time may jump: only its beginning counts
+            report.times.finished_ns = report.times.started_ns + elapsed_ns
             report.cpu_s = time.process_time() - self._cpu_begun_s
-            report.workers_s = (self._clock.monotonic_ns() - self._begun_ns) / 1e9
+            report.workers_s = elapsed_ns / 1e9
             report.writers_s = report.workers_s * self._n_writers
             report.throttled_s = source.throttled_ns / 1e9
             report.forward_leaps = source.forward_leaps
