@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import os
+import random
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import pytest
 from hostile import (
     BROKEN,
+    CHUNKED,
+    HEAD,
     JSON_BODIES,
     NEVER_ENDING,
     is_one_clear_line,
@@ -19,6 +26,7 @@ from hostile import (
 from rawserver import Peer, RawServer
 
 import referee
+from fuzz.mutation import mutated
 from looker.backend import client as client_module
 from looker.backend import probe
 from looker.backend.api import Target, api_for
@@ -290,6 +298,52 @@ def test_a_surplus_answer_acknowledges_nothing(n_answers: int) -> None:
     # every connection's first answer is taken for what it is, and no other
     assert [result.state for result in results] == [FragmentState.ACKNOWLEDGED] * 3
     assert server.n_connections == 3
+
+
+RAW: Final = (
+    HEAD + b'Content-Length: 20\r\nContent-Type: application/json\r\n\r\n{"status":"success"}',
+    CHUNKED + b'14\r\n{"status":"success"}\r\n0\r\nTrailer: x\r\n\r\n',
+    HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"{}" * 9),
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\nRetry-After: 5\r\n\r\n",
+    b"HTTP/1.0 429 Too Many Requests\r\nSet-Cookie: a=b; Max-Age=9\r\n\r\nslow down",
+    b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("n_cases", [int(os.environ.get("LOOKER_HTTP_CASES", "300"))])
+def test_any_bytes_are_an_answer_or_an_error_of_the_transport(n_cases: int) -> None:
+    chance = random.Random(1)  # noqa: S311 - to be played again
+    cases = [mutated(chance.choice(RAW), RAW, chance) for _ in range(n_cases)]
+
+    def script(peer: Peer) -> None:
+        request = peer.read_request()
+        if request is not None:
+            peer.write(cases[int(request.body)])
+
+    async def main(url: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for number in range(n_cases):
+            async with Transport(max_connections=1) as transport:
+                try:
+                    answer = await transport.send(
+                        *("POST", url),
+                        headers={},
+                        body=b"%d" % number,
+                        deadline_s=2.0,
+                        max_answer_bytes=MIB,
+                    )
+                except httpx.TransportError as error:
+                    found[type(error).__name__] += 1
+                else:
+                    assert len(answer.body) <= MIB
+                    found["answer"] += 1
+        return found
+
+    with RawServer(script) as server, memory_bounded(64 * MIB):
+        found = asyncio.run(main(server.url))
+    assert found.total() == n_cases
+    assert found["answer"] > 0
+    assert found["RemoteProtocolError"] > 0
 
 
 # --- reads -------------------------------------------------------------------------------------
