@@ -139,7 +139,7 @@ class Probe:
             raise TargetError(f"cannot reach {self.base}: {_reason(error)}") from error
         except httpx.TransportError as error:
             raise TargetError(
-                f"{self.base} gives no whole answer for {path}: {_reason(error)}"
+                f"cannot reach {self.base}: no whole answer for {path}: {_reason(error)}"
             ) from error
         self._note_skew(answer.headers, (asked_s + time.time()) / 2)
         reply = Reply(answer.status, answer.headers, answer.body)
