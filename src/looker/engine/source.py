@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BATCH_BYTES: Final = 4 << 20
 MAX_BATCH_MESSAGES: Final = 64
 QUEUE_BYTES: Final = 64 << 20
+_LONGEST_WAIT_S: Final = 1.0
+"""Wall time may be set while streams wait for it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -231,11 +233,11 @@ class MessageSource:
         """Sleep until a stream is ready, or until an answer changes what is; lock held."""
         ready_ns = self._population.next_ready_ns(now_ns)
         if ready_ns is None:
-            self._changed.wait(1.0)
+            self._changed.wait(_LONGEST_WAIT_S)
             return
         throttled = not self._queue
         begun = self._clock.monotonic_ns()
-        self._changed.wait(max(0.0, (ready_ns - now_ns) / 1e9))
+        self._changed.wait(min(_LONGEST_WAIT_S, max(0.0, (ready_ns - now_ns) / 1e9)))
         if throttled:
             self.throttled_ns += self._clock.monotonic_ns() - begun
 
