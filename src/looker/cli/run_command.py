@@ -5,25 +5,17 @@ Annotations are evaluated here: those of a command speak of the mode that it is 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from looker.cli.arguments import alias_of
+from looker.cli.arguments import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
 from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
-
-
-def _option(name: str, *more: str, **settings: Any) -> Any:
-    """Return an option with its other names and its environment variable ``LOOKER_...``."""
-    variable = "LOOKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(
-        name, *more, *alias_of(name), envvar=variable, show_envvar=False, **settings
-    )
 
 
 def run_command(mode: Mode) -> Callable[..., None]:

@@ -78,15 +78,21 @@ class WritePhase:
         self._source: MessageSource | None = None
         self._begun_ns = 0
         self._cpu_begun_s = 0.0
+        self._loop_cpu_begun_s = 0.0
 
     def snapshot(self) -> WriteReport:
         """Return the report as far as it is; the same object each time."""
         report, source = self._report, self._source
         if source is not None:
-            report.times.finished_ns = self._clock.wall_ns()
+            elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+            # wall time may jump: only its beginning counts
+            report.times.finished_ns = report.times.started_ns + elapsed_ns
             report.cpu_s = time.process_time() - self._cpu_begun_s
-            report.workers_s = (self._clock.monotonic_ns() - self._begun_ns) / 1e9
+            # the event loop's thread is the one that asks
+            report.loop_cpu_s = time.thread_time() - self._loop_cpu_begun_s
+            report.workers_s = elapsed_ns / 1e9
             report.writers_s = report.workers_s * self._n_writers
+            report.generating_s = max(0.0, report.workers_s - source.idle_ns / 1e9)
             report.throttled_s = source.throttled_ns / 1e9
             report.forward_leaps = source.forward_leaps
             report.wall_went_back_s = source.wall_went_back_ns / 1e9
@@ -110,6 +116,7 @@ class WritePhase:
         )
         self._report.times = PhaseTimes(self._clock.wall_ns())
         self._begun_ns, self._cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
+        self._loop_cpu_begun_s = time.thread_time()
         self._source = source
         source.start()
         writers = [asyncio.create_task(self._write(source)) for _ in range(self._n_writers)]
@@ -147,8 +154,13 @@ class WritePhase:
             if self._report.refusal is not None and not self._config.allow_rejected:
                 source.stop()
 
-    async def _deliver(self, message: Message, source: MessageSource) -> None:
-        """Push a message; one that can never fit is divided, and its parts are pushed in turn."""
+    async def _deliver(
+        self, message: Message, source: MessageSource, *, divided: bool = False
+    ) -> None:
+        """Push a message; one that can never fit is divided, and its parts are pushed in turn.
+
+        By the share that the target names; but parts that were to fit, and did not, are halved.
+        """
         n_fragments = len(message.streams)
         n_samples = n_fragments * self._config.n_samples_per_fragment
         result = await self._client.push(message.body, n_samples)
@@ -159,7 +171,8 @@ class WritePhase:
             return
         self._report.pushes_divided += 1
         share = min(
-            0.5 if result.fitting is None else result.fitting, (n_fragments - 1) / n_fragments
+            0.5 if divided or result.fitting is None else result.fitting,
+            (n_fragments - 1) / n_fragments,
         )
         fitting = max(1, int(n_fragments * share))
         source.limit_fragments(fitting)
@@ -167,7 +180,7 @@ class WritePhase:
             if self._report.refusal is not None and not self._config.allow_rejected:
                 part.settle(FragmentState.UNSENT, sent_again=False)
                 continue
-            await self._deliver(part, source)
+            await self._deliver(part, source, divided=True)
 
     def _record_attempts(self, result: PushResult) -> None:
         report = self._report

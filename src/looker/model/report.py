@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
+from looker.model.limit import LimitedBy, TimeSpent
 from looker.model.mismatch import Findings, MismatchKind
 from looker.model.verdict import Verdict
 
@@ -22,17 +22,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 _NS_PER_S: Final = 1_000_000_000
-_TELLING_S: Final = 0.5
-"""Less of the workers' time is all start-up: that their cores were busy tells nothing."""
-
-
-class LimitedBy(StrEnum):
-    """What held a write phase back; only ``target`` shows the server's capacity."""
-
-    TARGET = "target"
-    RATE_LIMIT = "rate_limit"
-    THROTTLE = "throttle"
-    GENERATOR = "generator"
 
 
 @dataclass(slots=True)
@@ -71,7 +60,8 @@ class WriteReport:
     Times in seconds; ``writers_s`` is the time of all writers together (their number times the
     duration), of which ``starved_s`` were spent without a message to send, ``rate_limited_s``
     waiting after 429; ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
-    no stream was allowed to go on.
+    no stream was allowed to go on, ``generating_s`` that in which they were making messages;
+    ``cpu_s`` is what they computed, ``loop_cpu_s`` the event loops' part of that.
     """
 
     times: PhaseTimes = field(default_factory=PhaseTimes)
@@ -96,7 +86,9 @@ class WriteReport:
     duplicates_sent: int = 0
     duplicates_refused: int = 0
     wall_went_back_s: float = 0.0
+    generating_s: float = 0.0
     cpu_s: float = 0.0
+    loop_cpu_s: float = 0.0
     service: Histogram = field(default_factory=Histogram)
     push: Histogram = field(default_factory=Histogram)
     loop_delay: Histogram = field(default_factory=Histogram)
@@ -134,15 +126,7 @@ class WriteReport:
     @property
     def limited_by(self) -> LimitedBy:
         """What held the phase back most."""
-        # of the time in which there was something to send
-        if self.rate_limited_s > 0.1 * (self.writers_s - self.starved_s) > 0:
-            return LimitedBy.RATE_LIMIT
-        if self.throttled_s > 0.3 * self.workers_s > 0:
-            return LimitedBy.THROTTLE
-        busy = self.cpu_s > 0.7 * self.workers_s and self.workers_s > _TELLING_S
-        if busy and self.starved_s > 0.5 * self.writers_s > 0:
-            return LimitedBy.GENERATOR
-        return LimitedBy.TARGET
+        return TimeSpent.of([self]).limited_by
 
     @property
     def latency_distorted(self) -> bool:
@@ -172,6 +156,7 @@ class WriteReport:
             "rate_limited_s": self.rate_limited_s,
             "throttled_s": self.throttled_s,
             "starved_s": self.starved_s,
+            "generating_s": self.generating_s,
             "forward_leaps": self.forward_leaps,
             "out_of_order_sent": self.out_of_order_sent,
             "duplicates_sent": self.duplicates_sent,
@@ -185,6 +170,7 @@ class WriteReport:
             "lag_ms": asdict(self.lag.summary_ms()),
             "latency_ms": None,
             "cpu_s": self.cpu_s,
+            "loop_cpu_s": self.loop_cpu_s,
             "refusal": self.refusal,
         }
 

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.model.limit import LimitedBy, generator_advice
 from looker.observe.examples import show_examples
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _NOT_THE_CAPACITY: Final = {
     "throttle": "throughput was held back by the coupling to wall time: it is not the target's"
     " capacity (more streams or a smaller increment allow more)",
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
-    " target's capacity",
+    " target's capacity; what helps: ",
 }
 _PASSED: Final = {
     "content": "read back exactly as written",
@@ -166,7 +167,8 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         lines.append(Text(f"what was checked: {report['checked']}"))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
-        Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
+        Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
+        for limit in sorted(limits - {"target"})
     ]
     refusal = totals["write"]["refusal"]
     if refusal:
@@ -175,6 +177,19 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
     return lines
+
+
+def _advice(report: Mapping[str, Any], limit: str) -> str:
+    if limit != LimitedBy.GENERATOR:
+        return ""
+    config = report["config"]
+    return generator_advice(
+        mode=report["mode"],
+        n_workers=config["n_workers"],
+        n_cores=report["environment"]["n_usable_cores"],
+        n_samples=config["n_samples_per_fragment"],
+        n_fragments=config["n_fragments_per_message"],
+    )
 
 
 def _count(number: float) -> str:

@@ -73,7 +73,11 @@ write_reports = st.builds(
         counts,
     ),
     **dict.fromkeys(
-        ["rate_limited_s", "throttled_s", "starved_s", "writers_s", "workers_s", "cpu_s"], seconds
+        [
+            *("rate_limited_s", "throttled_s", "starved_s", "writers_s", "workers_s"),
+            *("generating_s", "cpu_s", "loop_cpu_s"),
+        ],
+        seconds,
     ),
     responses_by_status=counters,
     service=histograms(),
@@ -301,19 +305,19 @@ def test_wall_time_as_text() -> None:
         ({"workers_s": 10.0, "throttled_s": 3.0}, LimitedBy.TARGET),
         ({"workers_s": 10.0, "throttled_s": 3.5}, LimitedBy.THROTTLE),
         (
-            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "cpu_s": 7.5},
+            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "generating_s": 7.5},
             LimitedBy.GENERATOR,
         ),
         (
-            {"writers_s": 4.0, "starved_s": 3.0, "workers_s": 0.4, "cpu_s": 0.4},
+            {"writers_s": 4.0, "starved_s": 3.0, "workers_s": 0.4, "generating_s": 0.4},
             LimitedBy.TARGET,
         ),
         (
-            {"writers_s": 100.0, "starved_s": 49.0, "workers_s": 10.0, "cpu_s": 7.5},
+            {"writers_s": 100.0, "starved_s": 49.0, "workers_s": 10.0, "generating_s": 7.5},
             LimitedBy.TARGET,
         ),
         (
-            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "cpu_s": 6.5},
+            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "generating_s": 6.5},
             LimitedBy.TARGET,
         ),
         (
@@ -321,7 +325,10 @@ def test_wall_time_as_text() -> None:
             LimitedBy.RATE_LIMIT,
         ),
         (
-            {"writers_s": 9.0, "starved_s": 8.0, "workers_s": 9.0, "throttled_s": 8.0, "cpu_s": 9},
+            {
+                "writers_s": 9.0, "starved_s": 8.0, "workers_s": 9.0, "throttled_s": 8.0,
+                "generating_s": 9.0,
+            },
             LimitedBy.THROTTLE,
         ),
     ],
