@@ -55,7 +55,7 @@ _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
 _ROW_BYTES: Final = 256
-_SAMPLE_BYTES: Final = 64
+_SAMPLE_BYTES: Final = {ReadApi.QUERY: 48, ReadApi.REMOTE_READ: 24}
 _SERIES_BYTES: Final = 512
 """What comes with a line, a metric sample and a label set, at most: punctuation, added labels."""
 _ANSWER_SLACK_BYTES: Final = 4 << 20
@@ -104,6 +104,7 @@ class ReadPhase:
         self._report = ReadReport(complete=False, findings=findings, verify=config.verify)
         self._cpu_begun_s = 0.0
         self._begun_ns = 0
+        self._read_api = target.read_api
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
@@ -210,7 +211,7 @@ class ReadPhase:
             n_samples = max(n_samples, min(self._limits.max_answer, _MAX_UNLIMITED_ENTRIES))
             sample_bytes = self._config.n_chars_per_line + _ROW_BYTES
         else:
-            sample_bytes = _SAMPLE_BYTES
+            sample_bytes = _SAMPLE_BYTES[self._read_api]
         labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
         due_bytes = n_samples * sample_bytes + labels_bytes
         return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
