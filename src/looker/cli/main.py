@@ -1,4 +1,4 @@
-"""The command line: ``looker logs``, ``looker metrics``, ``looker target``.
+"""The command line: ``looker logs``, ``looker metrics``, ``looker calibrate``, ``looker target``.
 
 Nothing heavy is imported before it is needed, so that ``looker --version`` answers at once.
 """
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from looker.cli.arguments import configured, rewritten
+from looker.cli.calibrate_command import calibrate_command
 from looker.cli.run_command import run_command
 from looker.errors import ExitCode, LookerError
 from looker.model.config import Mode
@@ -52,6 +53,10 @@ app.command("logs", help="Write log streams, read them back, and prove every ent
 app.command("metrics", help="Write metric series, read them back, and prove every sample.")(
     run_command(Mode.METRICS)
 )
+app.command(
+    "calibrate",
+    help="Show, in half a minute, the largest load that this host can offer, and what limits it.",
+)(calibrate_command)
 
 
 @app.command("target", help="Serve the embedded target: Loki's and Prometheus' APIs, in memory.")

@@ -103,6 +103,8 @@ class Options:
     http_server_port: int | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode | None = None
+    out_of_order_fraction: float = 0.0
+    duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
 
 
@@ -177,6 +179,9 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         http_server_port=given.http_server_port,
         max_examples=given.max_examples,
         verify=verify,
+        out_of_order_fraction=given.out_of_order_fraction,
+        duplicate_fraction=given.duplicate_fraction,
+        id_is_given=given.invocation_id is not None,
         request_timeout_s=given.request_timeout_s,
     )
     for option, value in (

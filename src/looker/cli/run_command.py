@@ -5,25 +5,17 @@ Annotations are evaluated here: those of a command speak of the mode that it is 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from looker.cli.arguments import alias_of
+from looker.cli.arguments import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
 from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
-
-
-def _option(name: str, *more: str, **settings: Any) -> Any:
-    """Return an option with its other names and its environment variable ``LOOKER_...``."""
-    variable = "LOOKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(
-        name, *more, *alias_of(name), envvar=variable, show_envvar=False, **settings
-    )
 
 
 def run_command(mode: Mode) -> Callable[..., None]:
@@ -312,7 +304,11 @@ def run_command(mode: Mode) -> Callable[..., None]:
         ] = False,
         force: Annotated[
             bool,
-            _option("--force", help="Go on where a start time is too old to be read back."),
+            _option(
+                "--force",
+                help="Go on where a start time is too old to be read back, or the target has data"
+                " of the invocation id already.",
+            ),
         ] = False,
         bearer_token_file: Annotated[
             Path | None,
@@ -358,6 +354,21 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        out_of_order_fraction: Annotated[
+            float,
+            _option(
+                "--out-of-order-fraction",
+                help="Write this fraction, 0 to 1, of each two successive fragments in the wrong"
+                " order.",
+            ),
+        ] = 0.0,
+        duplicate_fraction: Annotated[
+            float,
+            _option(
+                "--duplicate-fraction",
+                help="Send this fraction, 0 to 1, of the acknowledged messages once more.",
+            ),
+        ] = 0.0,
         verify: Annotated[
             VerifyMode | None,
             _option(
@@ -432,6 +443,8 @@ def run_command(mode: Mode) -> Callable[..., None]:
             http_server_port=http_server_port,
             max_examples=max_examples,
             verify=verify,
+            out_of_order_fraction=out_of_order_fraction,
+            duplicate_fraction=duplicate_fraction,
             request_timeout_s=request_timeout_seconds,
         )
         checked = configuration(given)

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.model.limit import LimitedBy, generator_advice
 from looker.observe.examples import show_examples
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _NOT_THE_CAPACITY: Final = {
     "throttle": "throughput was held back by the coupling to wall time: it is not the target's"
     " capacity (more streams or a smaller increment allow more)",
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
-    " target's capacity",
+    " target's capacity; what helps: ",
 }
 _PASSED: Final = {
     "content": "read back exactly as written",
@@ -91,6 +92,9 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
         ("  pushes indeterminate", "pushes_indeterminate"),
         ("  pushes unresolved", "pushes_unresolved"),
         ("  forward leaps", "forward_leaps"),
+        (f"  {unit} out of order", "out_of_order_sent"),
+        (f"  {unit} sent again", "duplicates_sent"),
+        ("    of these refused", "duplicates_refused"),
     ):
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
@@ -131,31 +135,40 @@ def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[s
     ]
 
 
-def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+def _said(report: Mapping[str, Any], unit: str) -> str:
+    """Return what the verdict comes from."""
     verdict, totals = report["verdict"], report["totals"]
     read = totals["read"]
-    lines = [Text("")]
     if verdict == "passed":
         said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
         if read["samples_expected"] < totals["write"]["samples_acked"]:
             said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
-    elif verdict == "not_checked":
-        said = "nothing was read back, as you asked"
-    elif verdict == "failed":
-        said = f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
-    elif report["interrupted"]:
-        said = "interrupted before all was read back"
-    else:
-        said = "reading back was not completed, or there was nothing to read"
+        return said
+    if verdict == "not_checked":
+        return "nothing was read back, as you asked"
+    if verdict == "failed":
+        return f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
+    if read is not None and read["missing_because"]:
+        return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
+    if report["interrupted"]:
+        return "interrupted before all was read back"
+    return "reading back was not completed, or there was nothing to read"
+
+
+def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+    verdict, totals = report["verdict"], report["totals"]
+    read = totals["read"]
+    lines = [Text("")]
     style = _STYLES[verdict]
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
-    lines.append(Text(f"{verdict}: {said}", style=style))
+    lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
     if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
-        Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
+        Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
+        for limit in sorted(limits - {"target"})
     ]
     refusal = totals["write"]["refusal"]
     if refusal:
@@ -164,6 +177,19 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
     return lines
+
+
+def _advice(report: Mapping[str, Any], limit: str) -> str:
+    if limit != LimitedBy.GENERATOR:
+        return ""
+    config = report["config"]
+    return generator_advice(
+        mode=report["mode"],
+        n_workers=config["n_workers"],
+        n_cores=report["environment"]["n_usable_cores"],
+        n_samples=config["n_samples_per_fragment"],
+        n_fragments=config["n_fragments_per_message"],
+    )
 
 
 def _count(number: float) -> str:

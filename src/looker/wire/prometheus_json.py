@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
 
 from looker.errors import DecodeError
+from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _VALUES: Final = b',"values":['
 _OF_NUMBERS: Final = b"0123456789.eE+-"
 _MAX_SECONDS: Final = 2**33
+_LARGEST_ROUNDING_MS: Final = 0.004
+"""What lies between two doubles below 2**33 s, twice, in milliseconds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,19 +61,41 @@ def parse_matrix(body: bytes) -> Matrix:
         counts = np.fromiter((len(element["values"]) for element in result), np.int64)
         pairs = list(chain.from_iterable(element["values"] for element in result))
         flat = list(chain.from_iterable(pairs))
+        _check_samples(pairs, flat)
         seconds = np.array(flat[0::2], np.float64)
         values = np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DecodeError(f"a series of the answer has another form: {error!r}") from error
-    if not set(map(len, pairs)) <= {2} or not (np.abs(seconds) < _MAX_SECONDS).all():
-        raise DecodeError("a sample of the answer is not [timestamp, value]")
+        said = one_line(repr(error), 200)
+        raise DecodeError(f"a series of the answer has another form: {said}") from error
+    if not (np.abs(seconds) < _MAX_SECONDS).all():
+        raise DecodeError("a timestamp of the answer is not in this age")
     if not all(isinstance(metric, dict) for metric in metrics):
         raise DecodeError("a series of the answer has no labels")
-    return Matrix(metrics, counts, _milliseconds(seconds), values.view(np.uint64))
+    timestamps = _whole_milliseconds(seconds)
+    if timestamps is None:
+        raise DecodeError("a timestamp of the answer is not in whole milliseconds")
+    return Matrix(metrics, counts, timestamps, values.view(np.uint64))
 
 
-def _milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.rint(seconds * 1000).astype(np.int64)
+def _whole_milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    milliseconds = seconds * 1000
+    timestamps = np.rint(milliseconds).astype(np.int64)
+    whole = (np.abs(milliseconds - timestamps) < _LARGEST_ROUNDING_MS).all()
+    return timestamps if whole else None
+
+
+def _check_samples(pairs: list[Any], flat: list[Any]) -> None:
+    """Raise ValueError or TypeError where a sample is not [number, "number"].
+
+    numpy and float() alone would take strings for numbers, numbers for strings, and underscores.
+    """
+    if not {*map(type, pairs)} <= {list} or not {*map(len, pairs)} <= {2}:
+        raise ValueError("a sample is not [timestamp, value]")
+    if not {*map(type, flat[0::2])} <= {int, float}:
+        raise ValueError("a timestamp is not a number")
+    text = "".join(flat[1::2])
+    if not text.isascii() or "_" in text or not text.isprintable() or " " in text:
+        raise ValueError("a value is not a number")
 
 
 def _parse_numbers(body: bytes) -> Matrix | None:
@@ -95,16 +120,22 @@ def _parse_numbers(body: bytes) -> Matrix | None:
         return None
     match answer:
         case {"status": "success", "data": {"resultType": "matrix", "result": list(result)}}:
-            metrics = [one["metric"] for one in result if one.keys() == {"metric", "values"}]
+            metrics = [one["metric"] for one in result if _is_series(one)]
         case _:
             return None
     seconds, values = numbers[0::2], numbers[1::2].copy()
-    usual = len(metrics) == len(result) == len(parts)
-    usual = usual and all(isinstance(metric, dict) for metric in metrics)
-    if not usual or not (values != 0).all() or not (np.abs(seconds) < _MAX_SECONDS).all():
+    usual = len(metrics) == len(result) == len(parts) and bool((values != 0).all())
+    usual = usual and bool((np.abs(seconds) < _MAX_SECONDS).all())
+    timestamps = _whole_milliseconds(seconds) if usual else None
+    if timestamps is None:
         return None
     counts = np.fromiter((one.count(b',"') for one in series), np.int64, len(series))
-    return Matrix(metrics, counts, _milliseconds(seconds), values.view(np.uint64))
+    return Matrix(metrics, counts, timestamps, values.view(np.uint64))
+
+
+def _is_series(element: Any) -> bool:
+    usual = isinstance(element, dict) and element.keys() == {"metric", "values"}
+    return usual and isinstance(element["metric"], dict)
 
 
 def _numbers(text: bytes) -> NDArray[np.float64] | None:
