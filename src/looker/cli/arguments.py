@@ -18,7 +18,7 @@ from looker.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS: Final = ("logs", "metrics", "target")
+COMMANDS: Final = ("logs", "metrics", "verify", "target")
 
 ALIASES: Final[Mapping[str, str]] = {
     "--n-series": "--n-concurrent-streams",

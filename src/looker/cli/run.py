@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from looker.backend.discovery import discover
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
+from looker.engine.messages import LedgerPlace
 from looker.engine.pool import LocalPool
 from looker.engine.run_report import RunReport, write_atomically
 from looker.errors import ExitCode, LookerError, UsageError
+from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.url import redacted
 from looker.model.verdict import gravest
@@ -20,10 +22,14 @@ from looker.observe.environment import environment
 from looker.observe.exposition import RunCollector, metrics_server
 from looker.observe.live import LogView, view_for_terminal
 from looker.observe.result import show
+from looker.verify.ledger_format import LedgerHeader
+from looker.verify.ledger_writer import create
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from looker.backend.api import Target
     from looker.model.config import RunConfig
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +38,7 @@ _WINDOW_WARNING_S: Final = 50 * 60
 
 def run(config: RunConfig) -> ExitCode:
     """Run, print the result, and return the exit code."""
-    _configure_log(config.log_level)
+    configure_log(config.log_level)
     clock = SystemClock()
     state = RunState(config, clock.wall_ns())
     with ExitStack() as stack:
@@ -63,7 +69,7 @@ def run(config: RunConfig) -> ExitCode:
                 " the newest sample of a stream, or of all series",
                 config.max_lag_s,
             )
-        saver = _Saver(config)
+        saver = Saver(config.report)
         live = view_for_terminal(state, clock)
         coordinator = Coordinator(
             config,
@@ -74,14 +80,36 @@ def run(config: RunConfig) -> ExitCode:
             view=live or LogView(),
             save=saver.save,
             state=state,
+            ledger=_new_ledger(config, target, state.started_ns),
         )
         with live or nullcontext():
             report = coordinator.run()
+    return shown(report, saver)
+
+
+def shown(report: RunReport, saver: Saver) -> ExitCode:
+    """Print what a run has come to, and return its exit code."""
     show(report.to_json())
     if saver.error is not None:
         return gravest([report.exit_code, saver.error.exit_code])
-    LOG.info("report: %s", config.report)
+    LOG.info("report: %s", report.config.report)
     return report.exit_code
+
+
+def _new_ledger(config: RunConfig, target: Target, started_ns: int) -> LedgerPlace | None:
+    """Make the ledger that is wanted; UsageError where that cannot be."""
+    if config.ledger is None:
+        return None
+    facts = {
+        "url": target.url,
+        "product": target.product.value,
+        "version": target.version,
+        "embedded": target.embedded,
+    }
+    header = LedgerHeader(config, facts, rfc3339(started_ns) or "")
+    # workers may be told to run elsewhere than here
+    path = config.ledger.absolute()
+    return LedgerPlace(path, create(path, header))
 
 
 def serve(settings: Mapping[str, Any], log_level: str) -> None:
@@ -89,25 +117,27 @@ def serve(settings: Mapping[str, Any], log_level: str) -> None:
     from looker.target.config import config_of  # noqa: PLC0415
     from looker.target.run import run_target  # noqa: PLC0415
 
-    _configure_log(log_level)
+    configure_log(log_level)
     config = config_of(settings)
     run_target(config, lambda url: LOG.info("target (%s) listens at %s", config.mode, url))
 
 
-def _configure_log(level: str) -> None:
+def configure_log(level: str) -> None:
+    """Let log lines of a level and above through; UsageError where there is no such level."""
     if level not in log.LEVELS:
         raise UsageError("--log-level", f"must be one of {', '.join(log.LEVELS)}, not {level!r}")
     log.configure(level)
 
 
-class _Saver:
+class Saver:
     """Writes the report; a failure is kept for the end, so that it does not end the run."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self._path = config.report
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
         self.error: LookerError | None = None
 
     def save(self, report: RunReport) -> None:
+        """Write a report as it is now."""
         if self._path is None:
             return
         try:

@@ -5,24 +5,16 @@ Annotations are evaluated here: those of a command speak of the mode that it is 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from looker.cli.arguments import alias_of
+from looker.cli.option import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
 from looker.model.config import Compressability, Mode, ReadApi
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
-
-
-def _option(name: str, *more: str, **settings: Any) -> Any:
-    """Return an option with its other names and its environment variable ``LOOKER_...``."""
-    variable = "LOOKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(
-        name, *more, *alias_of(name), envvar=variable, show_envvar=False, **settings
-    )
 
 
 def run_command(mode: Mode) -> Callable[..., None]:
@@ -338,6 +330,24 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        ledger: Annotated[
+            Path | None,
+            _option(
+                "--ledger",
+                help="New file that keeps what was pushed, for `looker verify` at any later time.",
+                show_default=False,
+            ),
+        ] = None,
+        spot_check_every: Annotated[
+            float | None,
+            _option(
+                "--spot-check-every",
+                metavar="SECONDS",
+                help="Read some older fragments again, at random, each time these seconds are over,"
+                " in write phases too (default: never).",
+                show_default=False,
+            ),
+        ] = None,
         http_server_port: Annotated[
             int | None,
             _option(
@@ -403,6 +413,8 @@ def run_command(mode: Mode) -> Callable[..., None]:
             push_path=push_path,
             query_path=query_path,
             http_server_port=http_server_port,
+            ledger=ledger,
+            spot_check_every_s=spot_check_every,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

@@ -12,6 +12,7 @@ from looker.engine.messages import (
     EndWrite,
     Finished,
     Go,
+    LedgerFailed,
     Phase,
     Progress,
     ReadEnded,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.clock import Clock
-    from looker.engine.messages import FromWorker
+    from looker.engine.messages import FromWorker, LedgerPlace, VerifyTask
     from looker.model.config import RunConfig
     from looker.model.report import CycleReport
 
@@ -77,10 +78,15 @@ class Coordinator:
         save: Callable[[RunReport], None],
         state: RunState | None = None,
         hang_s: float = HANG_S,
+        ledger: LedgerPlace | None = None,
+        verify: VerifyTask | None = None,
+        ledger_facts: Mapping[str, Any] | None = None,
     ) -> None:
         """``save`` is given the report after every cycle and at the end.
 
-        ``state`` is kept up to date for those who watch the run from other threads.
+        ``state`` is kept up to date for those who watch the run from other threads. Workers append
+        to ``ledger``. With ``verify`` nothing is written: the run is one cycle without a write
+        phase, and ``ledger_facts`` stand in its report.
         """
         self._config = config
         self._pool = pool
@@ -90,7 +96,12 @@ class Coordinator:
         self._hang_s = hang_s
         self._target = target
         self._state = RunState(config, clock.wall_ns()) if state is None else state
-        self._report = RunReport(config, target, environment, self._state.started_ns)
+        self._ledger = ledger
+        self._verify = verify
+        self._report = RunReport(
+            config, target, environment, self._state.started_ns, ledger=ledger_facts
+        )
+        self._ledger_failed = False
         self._alive: set[int] = set()
         self._ready: set[int] = set()
         self._accounted_for: set[int] = set()
@@ -101,7 +112,10 @@ class Coordinator:
 
     def run(self) -> RunReport:
         """Run to the end, whatever comes; return the report, complete or not."""
-        plans = [WorkerPlan(self._config, self._target, share) for share in shares(self._config)]
+        plans = [
+            WorkerPlan(self._config, self._target, share, self._ledger, self._verify)
+            for share in shares(self._config)
+        ]
         self._alive = {plan.share.worker for plan in plans}
         now = self._clock.monotonic_ns()
         self._heard_ns = dict.fromkeys(self._alive, now)
@@ -130,13 +144,20 @@ class Coordinator:
                 self._state.set_up(worker, up=True)
                 self._ready.add(worker)
                 if self._ready == self._alive:
-                    self._begin(Go(0, Phase.WRITE))
+                    self._begin(Go(0, Phase.WRITE if self._verify is None else Phase.READ))
             case Progress():
                 self._hear_progress(news)
             case WriteEnded():
                 self._hear_write(news)
             case ReadEnded():
                 self._hear_read(news)
+            case LedgerFailed(worker, failed_cycle, reason):
+                # the cycle goes on: its verdict does not depend on the file
+                self._ledger_failed = True
+                self._note_fault(
+                    f"worker {worker} cannot write the ledger: {reason}; its fragments from cycle"
+                    f" {failed_cycle} on are not in it"
+                )
             case WorkerFailed(worker, error, traceback):
                 LOG.error("worker %d failed:\n%s", worker, traceback.rstrip())
                 self._accounted_for.add(worker)
@@ -193,9 +214,12 @@ class Coordinator:
             )
 
     def _fail(self, fault: str) -> None:
+        self._note_fault(fault)
+        self._stop_all()
+
+    def _note_fault(self, fault: str) -> None:
         LOG.error("%s", fault)
         self._report.faults.append(fault)
-        self._stop_all()
 
     def _pass(self, worker: int, gate: Go) -> None:
         """Note that a worker is through with a phase; let the next begin if all are."""
@@ -223,7 +247,7 @@ class Coordinator:
         """Tell whether a cycle's outcome makes further ones pointless or unwanted."""
         if cycle.write.refusal is not None and not self._config.allow_rejected:
             return True
-        if cycle.read is None or cycle.read.error is not None:
+        if self._ledger_failed or cycle.read is None or cycle.read.error is not None:
             return True
         return self._config.stop_on_mismatch and cycle.verdict is Verdict.FAILED
 

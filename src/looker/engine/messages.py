@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from looker.backend.api import Target
     from looker.model.config import RunConfig
     from looker.model.report import ReadReport, WriteReport
@@ -37,12 +39,34 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerPlace:
+    """Where the ledger is: a file, and where in it blocks may begin (or, to read it, end)."""
+
+    path: Path
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTask:
+    """What of an earlier run's ledger is to be read back."""
+
+    ledger: LedgerPlace
+    sample_fraction: float = 1.0
+    sample_seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """Everything that a worker is told when it is started."""
+    """Everything that a worker is told when it is started.
+
+    ``ledger`` is where it appends what it has pushed; with ``verify`` it only reads.
+    """
 
     config: RunConfig
     target: Target
     share: Share
+    ledger: LedgerPlace | None = None
+    verify: VerifyTask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,15 @@ class ReadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerFailed:
+    """From a worker: nothing more goes into the ledger, from this cycle on."""
+
+    worker: int
+    cycle: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """From a worker: all its cycles are over."""
 
@@ -123,4 +156,6 @@ class WorkerFailed:
 
 
 ToWorker = Go | EndWrite | Stop
-FromWorker = Ready | Alive | Progress | WriteEnded | ReadEnded | Finished | WorkerFailed
+FromWorker = (
+    Ready | Alive | Progress | WriteEnded | ReadEnded | LedgerFailed | Finished | WorkerFailed
+)

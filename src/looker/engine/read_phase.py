@@ -1,11 +1,11 @@
-"""The read phase of one worker: reads back what the cycle wrote, and compares."""
+"""The read phase of one worker: reads back what was written, and compares."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -13,25 +13,25 @@ from looker.engine.page_reader import PageReader
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import NS_PER_MS, Mode, ReadApi
-from looker.model.report import PhaseTimes, ReadReport
+from looker.model.report import ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
 from looker.verify.pages import PageLimits, Selection, pages
 from looker.verify.proof import ChecksumLedger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from looker.backend.api import Target
     from looker.backend.client import Client
     from looker.clock import Clock
     from looker.generate.content import Content
     from looker.model.config import RunConfig
-    from looker.verify.ledger import Ledger
     from looker.verify.pages import Page
+    from looker.verify.parts import Part
     from looker.verify.proof import PageProof
 
-_BAND_ROWS: Final = 1_000_000
+MAX_PART_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
 _MAX_ENTRIES: Final = 5_000
 """Loki's ``max_entries_limit_per_query``, as it comes."""
@@ -44,8 +44,16 @@ _CHOICE_GENERATION: Final = 2**41
 """Keeps the hash that chooses streams for a sparse read apart from that of content."""
 
 
+class Choice(Protocol):
+    """Which streams are read."""
+
+    def __call__(self, first: int, end: int) -> np.ndarray[Any, Any]:
+        """Return those of the streams ``first`` to ``end - 1`` that are, ascending."""
+        ...
+
+
 class ReadPhase:
-    """Reads back a cycle's streams page by page; comparing runs in a thread beside the loop."""
+    """Reads streams back page by page; comparing runs in a thread beside the loop."""
 
     def __init__(
         self,
@@ -54,26 +62,28 @@ class ReadPhase:
         target: Target,
         client: Client,
         content: Content,
-        ledger: Ledger,
-        cycle: int,
-        streams: tuple[int, int],
-        read_n_streams: int | None,
+        parts: Iterable[Part],
+        cycle: int | None,
+        choose: Choice | None = None,
         n_readers: int,
         clock: Clock,
         stop: asyncio.Event,
+        report: ReadReport | None = None,
     ) -> None:
-        """``streams`` are the worker's first stream and the end."""
+        """``parts`` are the ledger's rows; ``cycle`` None reads all cycles.
+
+        ``choose`` makes a sparse read. A ``report`` that is given is added to.
+        """
         self._config = config
         self._client = client
         self._content = content
-        self._ledger = ledger
+        self._parts = parts
         self._cycle = cycle
-        self._streams = streams
-        self._read_n_streams = read_n_streams
+        self._choose = choose
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
-        self._report = ReadReport(complete=False)
+        self._report = ReadReport(complete=False) if report is None else report
         self._cpu_begun_s = 0.0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
@@ -87,13 +97,16 @@ class ReadPhase:
         own is raised.
         """
         report = self._report
-        report.times = PhaseTimes(self._clock.wall_ns())
-        self._cpu_begun_s = time.process_time()
+        report.complete = False
+        report.times.started_ns = report.times.started_ns or self._clock.wall_ns()
+        self._cpu_begun_s = time.process_time() - report.cpu_s
         complete = True
+        earlier: ChecksumLedger | None = None
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
-            for first, end in self._bands():
-                rows = self._ledger.rows_of(first, end)
-                proof = ChecksumLedger(rows, self._content.n_samples)
+            for part in self._parts:
+                proof = ChecksumLedger(part.rows, self._content.n_samples)
+                if earlier is not None and not part.window.is_first:
+                    proof.carry(earlier)
                 reader = PageReader(
                     client=self._client,
                     compare=self._compare,
@@ -104,8 +117,9 @@ class ReadPhase:
                     stop=self._stop,
                     report=report,
                 )
-                complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
+                complete &= await self._read_part(self._pages(part), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
+                earlier = proof
                 if not complete:
                     break
         report.complete = complete
@@ -119,10 +133,10 @@ class ReadPhase:
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
 
-    async def _read_band(
+    async def _read_part(
         self, todo: Iterator[Page], proof: ChecksumLedger, reader: PageReader
     ) -> bool:
-        """Read the pages of a band; return whether all were."""
+        """Read the pages of a part; return whether all were."""
 
         async def read() -> bool:
             for page in todo:
@@ -145,43 +159,36 @@ class ReadPhase:
             for task in tasks:
                 task.cancel()
 
-    def _bands(self) -> Iterator[tuple[int, int]]:
-        """Cut the worker's streams into bands of whole groups with a bounded number of rows."""
-        first, end = self._streams
-        size = self._content.scheme.group_size
-        rows_per_stream = max(1, len(self._ledger) // max(1, end - first))
-        step = max(1, _BAND_ROWS // rows_per_stream // size) * size
-        for begin in range(first, end, step):
-            yield begin, min(begin + step, end)
-
-    def _pages(self, rows: np.ndarray[Any, Any], first: int, end: int) -> Iterator[Page]:
-        chosen = self._chosen_streams()
-        if chosen is None:
-            self._report.streams_selected += end - first
-        else:
-            chosen = chosen[(chosen >= first) & (chosen < end)]
-            self._report.streams_selected += len(chosen)
-        for selection, numbers in self._selections(rows, first, end, chosen):
+    def _pages(self, part: Part) -> Iterator[Page]:
+        first, end = part.first_stream, part.end_stream
+        chosen = None if self._choose is None else self._choose(first, end)
+        if part.window.is_first:
+            self._report.streams_selected += end - first if chosen is None else len(chosen)
+        for selection, numbers in self._selections(part, chosen):
             yield from pages(
-                self._content, selection, rows[numbers], numbers, self._cycle, self._limits
+                self._content,
+                selection,
+                part.rows[numbers],
+                numbers,
+                self._cycle,
+                self._limits,
+                part.window,
+                is_open=part.is_open,
             )
 
     def _selections(
-        self,
-        rows: np.ndarray[Any, Any],
-        first: int,
-        end: int,
-        chosen: np.ndarray[Any, Any] | None,
+        self, part: Part, chosen: np.ndarray[Any, Any] | None
     ) -> Iterator[tuple[Selection, np.ndarray[Any, Any]]]:
         """Yield what to select, and the ledger rows that belong to it."""
-        streams = rows["stream"]
+        streams = part.rows["stream"]
         size = self._content.scheme.group_size
-        for group_first in range(first, end, size):
-            group_end = min(group_first + size, end)
+        for group_first in range(part.first_stream, part.end_stream, size):
+            group_end = min(group_first + size, part.end_stream)
             low, high = np.searchsorted(streams, [group_first, group_end])
-            if chosen is None and (high - low) * self._content.n_samples <= (
+            few = (high - low) * self._content.n_samples <= (
                 self._limits.max_samples * (group_end - group_first) // 4
-            ):
+            )
+            if chosen is None and few and not part.is_open:
                 selection = Selection.of_group(self._content, group_first // size)
                 yield selection, np.arange(low, high)
                 continue
@@ -194,20 +201,27 @@ class ReadPhase:
             per_stream = (high - low) * self._content.n_samples / (group_end - group_first)
             together = int(self._limits.max_samples // max(1, per_stream))
             together = max(1, min(_STREAMS_PER_MATCHER, together))
+            if part.is_open:
+                # up to its own last sample: what another has behind that is not known
+                together = 1
             for at in range(0, len(names), together):
-                part = names[at : at + together]
-                low_part, high_part = np.searchsorted(streams, [part[0], part[-1] + 1])
-                numbers = np.arange(low_part, high_part)
-                numbers = numbers[np.isin(streams[numbers], part)]
-                yield Selection.of_streams(self._content, part.tolist()), numbers
+                some = names[at : at + together]
+                low_some, high_some = np.searchsorted(streams, [some[0], some[-1] + 1])
+                numbers = np.arange(low_some, high_some)
+                numbers = numbers[np.isin(streams[numbers], some)]
+                yield Selection.of_streams(self._content, some.tolist()), numbers
 
-    def _chosen_streams(self) -> np.ndarray[Any, Any] | None:
-        """Return the streams of a sparse read, ascending; None for all."""
-        if self._read_n_streams is None:
-            return None
-        numbers = np.arange(*self._streams, dtype=np.uint32)
-        keys = stream_keys(self._content.seed, _CHOICE_GENERATION + self._cycle, numbers)
-        return np.sort(numbers[np.argsort(keys)[: self._read_n_streams]])
+
+def sparse(
+    content: Content, cycle: int, streams: tuple[int, int], n_streams: int | None
+) -> Choice | None:
+    """Return a choice of ``n_streams`` of a worker's streams, anew for each cycle; None for all."""
+    if n_streams is None:
+        return None
+    numbers = np.arange(*streams, dtype=np.uint32)
+    keys = stream_keys(content.seed, _CHOICE_GENERATION + cycle, numbers)
+    chosen = np.sort(numbers[np.argsort(keys)[:n_streams]])
+    return lambda first, end: chosen[(chosen >= first) & (chosen < end)]
 
 
 def comparison(

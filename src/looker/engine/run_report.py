@@ -65,6 +65,8 @@ class RunReport:
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     interrupted: bool = False
     faults: list[str] = field(default_factory=list)
+    ledger: Mapping[str, Any] | None = None
+    """Facts of the ledger that is read back; None where a run writes and reads."""
     _archive: deque[dict[str, Any]] = field(
         default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
     )
@@ -144,7 +146,7 @@ class RunReport:
             "schema_version": SCHEMA_VERSION,
             "looker_version": __version__,
             "invocation_id": self.config.invocation_id,
-            "mode": self.config.mode.value,
+            "mode": self.config.mode.value if self.ledger is None else "verify",
             "verdict": worst(totals.verdicts).value,
             "exit_code": int(self._exit_code(totals)),
             "interrupted": self.interrupted,
@@ -163,22 +165,31 @@ class RunReport:
                 "adds": sorted(added),
                 "limits": dict(self.target.limits),
             },
+            **({} if self.ledger is None else {"ledger": dict(self.ledger)}),
             "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
             "totals": {
-                "write": write.to_json(),
+                "write": self._written(write.to_json()),
                 "read": None if read is None else read.to_json(),
             },
         }
 
+    def _written(self, write: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what a write phase has come to; None where there is none."""
+        return write if self.ledger is None else None
+
+    def _part_json(self, part: CycleReport) -> dict[str, Any]:
+        plain = part.to_json()
+        return {**plain, "write": self._written(plain["write"])}
+
     def _cycle_json(self, cycle: CycleReport) -> dict[str, Any]:
         return {
-            **cycle.to_json(),
+            **self._part_json(cycle),
             "workers": [
                 {
                     "worker": record.worker,
                     "pid": record.pid,
                     "host": record.host,
-                    **record.cycles[cycle.cycle].to_json(),
+                    **self._part_json(record.cycles[cycle.cycle]),
                 }
                 for record in self._records()
                 if cycle.cycle in record.cycles

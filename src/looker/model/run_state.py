@@ -75,10 +75,14 @@ class WorkerState:
 
 
 class RunState:
-    """All workers of a run as they are now."""
+    """All workers of a run as they are now.
 
-    def __init__(self, config: RunConfig, started_ns: int) -> None:
+    ``n_to_read`` is how many samples, about, are to be read back; None where the run writes them.
+    """
+
+    def __init__(self, config: RunConfig, started_ns: int, n_to_read: int | None = None) -> None:
         self.config = config
+        self.n_to_read = n_to_read
         self.started_ns = started_ns
         self._lock = threading.Lock()
         self._workers = {

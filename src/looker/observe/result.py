@@ -31,7 +31,7 @@ _NONE: Final = "-"
 
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what a run has come to, from its report (schema version 1)."""
+    """Print what a run, or reading back a ledger, has come to, from its report (version 1)."""
     console = console or Console(highlight=False)
     cycles = report["cycles"]
     room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
@@ -39,11 +39,12 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     for cycle in shown:
-        table.add_column(f"cycle {cycle['cycle']}", justify="right")
+        name = f"cycle {cycle['cycle']}" if cycle["write"] is not None else "all cycles"
+        table.add_column(name, justify="right")
     if len(cycles) > 1:
         table.add_column("total", justify="right")
         shown = [*shown, report["totals"]]
-    unit = "entries" if report["mode"] == "logs" else "samples"
+    unit = "entries" if report["config"]["mode"] == "logs" else "samples"
     for name, cells in _rows(shown, unit):
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
@@ -63,27 +64,8 @@ def _title(report: Mapping[str, Any]) -> str:
 
 
 def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str]]]:
-    writes = [part["write"] for part in parts]
     reads = [part["read"] for part in parts]
-    rows = [
-        (f"written: {unit} acknowledged", [_count(write["samples_acked"]) for write in writes]),
-        ("  seconds", [f"{write['duration_s']:.2f}" for write in writes]),
-        (f"  {unit} per second", [_count(write["samples_per_s"]) for write in writes]),
-        ("  payload MB/s", [f"{write['payload_mb_per_s']:,.1f}" for write in writes]),
-        ("  pushes acknowledged", [_count(write["pushes_acked"]) for write in writes]),
-        ("  service time p50 / p99 ms", [_quantiles(write["service_ms"]) for write in writes]),
-        ("  limited by", [str(write["limited_by"]) for write in writes]),
-    ]
-    for name, key in (
-        ("  pushes retried", "pushes_retried"),
-        ("  pushes divided", "pushes_divided"),
-        ("  pushes rejected", "pushes_rejected"),
-        ("  pushes indeterminate", "pushes_indeterminate"),
-        ("  pushes unresolved", "pushes_unresolved"),
-        ("  forward leaps", "forward_leaps"),
-    ):
-        if any(write[key] for write in writes):
-            rows.append((name, [_count(write[key]) for write in writes]))
+    rows = _write_rows([part["write"] for part in parts if part["write"] is not None], unit)
     if any(read is not None and not read["skipped"] for read in reads):
         rows += [
             (f"read: {unit} validated", [_read(read, "samples_validated") for read in reads]),
@@ -106,6 +88,31 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
                 ],
             ),
         ]
+    return rows
+
+
+def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str]]]:
+    if not writes:
+        return []
+    rows = [
+        (f"written: {unit} acknowledged", [_count(write["samples_acked"]) for write in writes]),
+        ("  seconds", [f"{write['duration_s']:.2f}" for write in writes]),
+        (f"  {unit} per second", [_count(write["samples_per_s"]) for write in writes]),
+        ("  payload MB/s", [f"{write['payload_mb_per_s']:,.1f}" for write in writes]),
+        ("  pushes acknowledged", [_count(write["pushes_acked"]) for write in writes]),
+        ("  service time p50 / p99 ms", [_quantiles(write["service_ms"]) for write in writes]),
+        ("  limited by", [str(write["limited_by"]) for write in writes]),
+    ]
+    for name, key in (
+        ("  pushes retried", "pushes_retried"),
+        ("  pushes divided", "pushes_divided"),
+        ("  pushes rejected", "pushes_rejected"),
+        ("  pushes indeterminate", "pushes_indeterminate"),
+        ("  pushes unresolved", "pushes_unresolved"),
+        ("  forward leaps", "forward_leaps"),
+    ):
+        if any(write[key] for write in writes):
+            rows.append((name, [_count(write[key]) for write in writes]))
     return rows
 
 
@@ -140,8 +147,9 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     lines = [Text("")]
     if verdict == "passed":
         said = f"all {_count(read['samples_expected'])} {unit} read back exactly as written"
-        if read["samples_expected"] < totals["write"]["samples_acked"]:
-            said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
+        n_acked = _n_acked(report)
+        if read["samples_expected"] < n_acked:
+            said += f" (of {_count(n_acked)} that were acknowledged)"
     elif verdict == "not_checked":
         said = "nothing was read back, as you asked"
     elif verdict == "failed":
@@ -154,17 +162,32 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
     lines.append(Text(f"{verdict}: {said}", style=style))
+    if totals["write"] is None:
+        return [*lines, *_ends(report, None)]
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
         Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
     ]
-    refusal = totals["write"]["refusal"]
+    return [*lines, *_ends(report, totals["write"]["refusal"])]
+
+
+def _ends(report: Mapping[str, Any], refusal: str | None) -> list[Text]:
+    """Return what ended the run early, or was at fault."""
+    lines, read = [], report["totals"]["read"]
     if refusal:
         lines.append(Text(f"but pushes failed (exit code 3): {refusal}", style="bold yellow"))
     if read is not None and read["error"]:
         lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
     return lines
+
+
+def _n_acked(report: Mapping[str, Any]) -> int:
+    """Return how many samples were acknowledged, by this run or by that of the ledger."""
+    if report["totals"]["write"] is not None:
+        return int(report["totals"]["write"]["samples_acked"])
+    n_samples = report["config"]["n_samples_per_fragment"]
+    return int(report["ledger"]["fragments_acknowledged"] * n_samples)
 
 
 def _count(number: float) -> str:
