@@ -17,6 +17,7 @@ from looker.engine.messages import (
     Progress,
     ReadEnded,
     Ready,
+    SpotChecked,
     Stop,
     WorkerFailed,
     WorkerPlan,
@@ -25,7 +26,7 @@ from looker.engine.messages import (
 from looker.engine.partition import shares
 from looker.engine.pool import Ended, Pool
 from looker.engine.run_report import RunReport, WorkerRecord
-from looker.model.report import WriteReport
+from looker.model.report import SpotCheckReport, WriteReport
 from looker.model.run_state import RunState
 from looker.model.verdict import Verdict
 
@@ -151,13 +152,8 @@ class Coordinator:
                 self._hear_write(news)
             case ReadEnded():
                 self._hear_read(news)
-            case LedgerFailed(worker, failed_cycle, reason):
-                # the cycle goes on: its verdict does not depend on the file
-                self._ledger_failed = True
-                self._note_fault(
-                    f"worker {worker} cannot write the ledger: {reason}; its fragments from cycle"
-                    f" {failed_cycle} on are not in it"
-                )
+            case SpotChecked() | LedgerFailed():
+                self._hear_aside(news)
             case WorkerFailed(worker, error, traceback):
                 LOG.error("worker %d failed:\n%s", worker, traceback.rstrip())
                 self._accounted_for.add(worker)
@@ -197,6 +193,27 @@ class Coordinator:
         if news.report.error is not None:
             LOG.warning("worker %d: reading failed: %s", news.worker, news.report.error)
         self._pass(news.worker, Go(news.cycle, Phase.READ))
+
+    def _hear_aside(self, news: SpotChecked | LedgerFailed) -> None:
+        """Note what does not depend on the phase that a worker is in."""
+        if isinstance(news, LedgerFailed):
+            # the cycle goes on: its verdict does not depend on the file
+            self._ledger_failed = True
+            self._note_fault(
+                f"worker {news.worker} cannot write the ledger: {news.reason}; its fragments from"
+                f" cycle {news.cycle} on are not in it"
+            )
+            return
+        part, report = self._report.part(news.worker, news.cycle), news.report
+        before = SpotCheckReport() if part.spot_check is None else part.spot_check
+        part.spot_check = report
+        n_new = report.findings.n_mismatches - before.findings.n_mismatches
+        if n_new:
+            LOG.error(
+                "worker %d: spot check in cycle %d: %d mismatch(es)", news.worker, news.cycle, n_new
+            )
+        if report.error is not None and before.error is None:
+            LOG.warning("worker %d: spot check failed: %s", news.worker, report.error)
 
     def _hear_end(self, news: Ended) -> None:
         self._alive.discard(news.worker)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
-    from looker.model.report import ReadReport, WriteReport
+    from looker.model.report import ReadReport, SpotCheckReport, WriteReport
 
 
 class Phase(StrEnum):
@@ -131,6 +131,15 @@ class ReadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SpotChecked:
+    """From a worker after a spot check: those of the cycle so far."""
+
+    worker: int
+    cycle: int
+    report: SpotCheckReport
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerFailed:
     """From a worker: nothing more goes into the ledger, from this cycle on."""
 
@@ -157,5 +166,13 @@ class WorkerFailed:
 
 ToWorker = Go | EndWrite | Stop
 FromWorker = (
-    Ready | Alive | Progress | WriteEnded | ReadEnded | LedgerFailed | Finished | WorkerFailed
+    Ready
+    | Alive
+    | Progress
+    | WriteEnded
+    | ReadEnded
+    | SpotChecked
+    | LedgerFailed
+    | Finished
+    | WorkerFailed
 )

@@ -38,7 +38,9 @@ class PageReader:
         clock: Clock,
         stop: asyncio.Event,
         report: ReadReport,
+        fresh: bool | None = None,
     ) -> None:
+        """``fresh`` tells whether to ask past any cache; None: only where something is missing."""
         self._client = client
         self._compare = compare
         self._executor = executor
@@ -47,6 +49,7 @@ class PageReader:
         self._clock = clock
         self._stop = stop
         self._report = report
+        self._fresh = fresh
 
     async def read(self, page: Page) -> list[PageProof]:
         """Read a page, in parts where the target wants that; TargetError if it gives no answer.
@@ -90,7 +93,7 @@ class PageReader:
         loop = asyncio.get_running_loop()
         deadline_ns = self._clock.monotonic_ns() + self._grace_ns
         pause_s = _FIRST_GRACE_PAUSE_S
-        fresh = False
+        fresh = bool(self._fresh)
         divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
         while True:
             query = RangeQuery(
@@ -117,4 +120,4 @@ class PageReader:
                 return proof
             await asyncio.sleep(min(pause_s, remaining_s))
             pause_s *= 2
-            fresh = True
+            fresh = self._fresh is not False

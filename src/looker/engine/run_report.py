@@ -18,6 +18,7 @@ from looker.model.report import (
     SCHEMA_VERSION,
     CycleReport,
     merged_read,
+    merged_spot_check,
     merged_write,
     rfc3339,
 )
@@ -83,6 +84,7 @@ class RunReport:
         merged = CycleReport(cycle, self.config.generation_of(cycle))
         merged.write = merged_write(part.write for part in parts)
         merged.read = merged_read(part.read for part in parts)
+        merged.spot_check = merged_spot_check(part.spot_check for part in parts)
         if merged.read is not None and len(self._readers(parts)) < len(self.workers):
             # a worker's part is missing: what was read is not all
             merged.read.complete = False
@@ -140,7 +142,7 @@ class RunReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, of schema version 1."""
         totals = self.totals()
-        write, read = totals.write, totals.read
+        write, read, spot_check = totals.write, totals.read, totals.spot_check
         added = set() if read is None else read.findings.added_labels
         return {
             "schema_version": SCHEMA_VERSION,
@@ -170,6 +172,7 @@ class RunReport:
             "totals": {
                 "write": self._written(write.to_json()),
                 "read": None if read is None else read.to_json(),
+                "spot_check": None if spot_check is None else spot_check.to_json(),
             },
         }
 

@@ -31,12 +31,14 @@ from looker.engine.messages import (
     Progress,
     ReadEnded,
     Ready,
+    SpotChecked,
     Stop,
     WorkerFailed,
     WorkerPlan,
     WriteEnded,
 )
 from looker.engine.read_phase import MAX_PART_ROWS, ReadPhase, sparse
+from looker.engine.spot_check import SpotChecks
 from looker.engine.verify_run import VerifyPhase
 from looker.engine.write_phase import WritePhase
 from looker.errors import ExitCode
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
 
 _HEARTBEAT_S: Final = 0.5
+_END_OF_TIME_NS: Final = 2**63 - 1
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long the generator thread may keep the interpreter from the event loop."""
 
@@ -91,6 +94,7 @@ class Worker:
         self._share = plan.share
         self._target = plan.target
         self._verify = plan.verify
+        self._spot_checks: SpotChecks | None = None
         self._keeper: LedgerKeeper | None = None
         if plan.ledger is not None:
             self._keeper = LedgerKeeper(
@@ -120,19 +124,48 @@ class Worker:
         self._sender.put(Ready(index, os.getpid(), socket.gethostname()))
         heartbeat = asyncio.ensure_future(self._heartbeat())
         config = self._config
-        limit = max(self._share.n_writers, self._share.n_readers)
+        # one more for spot checks
+        limit = max(self._share.n_writers, self._share.n_readers) + 1
         tls = context_for(self._target.url, config)
         try:
             async with Transport(max_connections=limit, ssl_context=tls) as transport:
                 api = api_for(self._target)
                 client = Client(transport, api, config.retry, self._clock, self._stop)
                 if self._verify is None:
-                    await self._cycles(client)
+                    await self._checked_cycles(client)
                     await self._end_ledger()
                 else:
                     await self._read_ledger(client, self._verify)
         finally:
             heartbeat.cancel()
+
+    async def _checked_cycles(self, client: Client) -> None:
+        """Go through the cycles, with spot checks beside them if they are wanted."""
+        config = self._config
+        if config.spot_check_every_s is None:
+            await self._cycles(client)
+            return
+        index = self._share.worker
+        self._spot_checks = SpotChecks(
+            config=config,
+            target=self._target,
+            client=client,
+            clock=self._clock,
+            stop=self._stop,
+            every_s=config.spot_check_every_s,
+            tell=lambda cycle, report: self._sender.put(SpotChecked(index, cycle, report)),
+            seed=mix64(config.seed + index),
+        )
+        try:
+            # a fault of Looker's own in one of them ends the other
+            async with asyncio.TaskGroup() as tasks:
+                checking = tasks.create_task(self._spot_checks.run())
+                await self._cycles(client)
+                self._spot_checks.end()
+                if self._stop.is_set():
+                    checking.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _cycles(self, client: Client) -> None:
         config, index = self._config, self._share.worker
@@ -143,6 +176,8 @@ class Worker:
             if not await self._pass(Go(cycle, Phase.WRITE)):
                 return
             self._enter_generation(cycle)
+            if self._spot_checks is not None and self._ledger is not None:
+                self._spot_checks.enter(cycle, self._generation, self._ledger)
             writing = self._phase = self._write_phase(client, cycle)
             report = await writing.run()
             self._phase = None
@@ -196,6 +231,10 @@ class Worker:
         generation = self._config.generation_of(cycle)
         if generation == self._generation:
             return
+        if self._ledger is not None:
+            if self._spot_checks is not None:
+                self._forget_before(_END_OF_TIME_NS)
+            self._ledger.close()
         self._generation = generation
         config, share = self._config, self._share
         self._content = Content.of(config, generation)
@@ -211,9 +250,7 @@ class Worker:
             coupling=coupling_of(config),
             now_ns=self._clock.wall_ns(),
         )
-        if self._ledger is not None:
-            self._ledger.close()
-        unused = config.skip_read and self._keeper is None
+        unused = config.skip_read and self._keeper is None and self._spot_checks is None
         self._ledger = None if unused else Ledger()
 
     def _write_phase(self, client: Client, cycle: int) -> WritePhase:
@@ -254,8 +291,12 @@ class Worker:
     def _forget(self) -> None:
         """Drop what no later cycle's time range can touch."""
         if self._ledger is not None:
-            oldest = int(self._population.next_ns.min())
-            self._ledger.forget_before(oldest, self._population.coupling.width_ns)
+            self._forget_before(int(self._population.next_ns.min()))
+
+    def _forget_before(self, time_ns: int) -> None:
+        if self._ledger is not None:
+            take = None if self._spot_checks is None else self._spot_checks.take
+            self._ledger.forget_before(time_ns, self._population.coupling.width_ns, take)
 
     async def _heartbeat(self) -> None:
         worker = self._share.worker

@@ -49,7 +49,13 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
     figures = [table] if cycles else []
-    console.print(Group(title, *figures, *_examples(cycles), *_verdict(report, unit)))
+    checked: list[Mapping[str, Any]] = [
+        {"cycle": f"{cycle['cycle']}, spot checks", "read": cycle["spot_check"]}
+        for cycle in cycles
+        if cycle.get("spot_check") is not None
+    ]
+    examples = [*_examples(cycles), *_examples(checked)]
+    console.print(Group(title, *figures, *examples, *_verdict(report, unit)))
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -82,11 +88,16 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
             ),
             (
                 "  mismatches",
-                [
-                    _NONE if read is None else _count(sum(read["mismatches"].values()))
-                    for read in reads
-                ],
+                [_n_mismatches(read) for read in reads],
             ),
+        ]
+    spots = [part.get("spot_check") for part in parts]
+    if any(spots):
+        rows += [
+            (f"spot checks: {unit} validated", [_read(one, "samples_validated") for one in spots]),
+            ("  fragments", [_read(one, "fragments") for one in spots]),
+            ("  queries", [_read(one, "queries") for one in spots]),
+            ("  mismatches", [_n_mismatches(one) for one in spots]),
         ]
     return rows
 
@@ -153,7 +164,9 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     elif verdict == "not_checked":
         said = "nothing was read back, as you asked"
     elif verdict == "failed":
-        said = f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
+        found = [part for part in (read, totals.get("spot_check")) if part is not None]
+        n_found = sum(sum(part["mismatches"].values()) for part in found)
+        said = f"{_count(n_found)} mismatch(es)"
     elif report["interrupted"]:
         said = "interrupted before all was read back"
     else:
@@ -196,6 +209,10 @@ def _count(number: float) -> str:
 
 def _read(read: Mapping[str, Any] | None, key: str) -> str:
     return _NONE if read is None else _count(read[key])
+
+
+def _n_mismatches(read: Mapping[str, Any] | None) -> str:
+    return _NONE if read is None else _count(sum(read["mismatches"].values()))
 
 
 def _quantiles(summary: Mapping[str, Any]) -> str:
