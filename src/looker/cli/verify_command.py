@@ -11,7 +11,10 @@ from looker.model.config import ReadApi
 
 def verify_command(
     *,
-    file: Annotated[Path, typer.Argument(help="Ledger that a run has kept (--ledger FILE).")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Ledger that a run has kept (--ledger FILE)."),
+    ],
     url: Annotated[
         str | None,
         typer.Argument(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from looker.engine.read_phase import MAX_PART_ROWS, ReadPhase
+from looker.engine.read_phase import ReadPhase
 from looker.generate.content import Content
 from looker.generate.mixer import stream_keys
 from looker.model.report import ReadReport
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from looker.engine.read_phase import Choice
     from looker.model.config import RunConfig
 
-_MAX_PART_SAMPLES: Final = 8_000_000
-"""Of one part: 64 MB where they are all put in order."""
+_MAX_PART_ROWS: Final = 250_000
+_MAX_PART_SAMPLES: Final = 4_000_000
+"""Of one part: some 100 MB where the times of all its samples are put in order."""
 _SAMPLE_GENERATION: Final = 2**42
 """Keeps the hash that chooses streams of a sample apart from all others."""
 
@@ -63,7 +64,7 @@ class VerifyPhase:
         ledger = LedgerFile(self._task.ledger.path, end=self._task.ledger.offset)
         size = config.group_size
         max_rows = max(
-            4 * size, min(MAX_PART_ROWS, _MAX_PART_SAMPLES // config.n_samples_per_fragment)
+            4 * size, min(_MAX_PART_ROWS, _MAX_PART_SAMPLES // config.n_samples_per_fragment)
         )
         report.times.started_ns = report.times.finished_ns = self._clock.wall_ns()
         for generation in ledger.generations:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import zlib
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -148,10 +149,12 @@ class LedgerFile:
             rows = np.frombuffer(
                 self._map, LEDGER_DTYPE, int(block["n_rows"]), int(block["offset"])
             )
-            low, high = np.searchsorted(rows["stream"], np.array([first, end], np.uint32))
+            # numpy's own search copies the column, and so reads the whole block
+            low, high = (bisect_left(rows["stream"], stream) for stream in (first, end))
             if low < high:
                 least, greatest = int(block["least_ns"]), int(block["greatest_ns"])
-                found.append(_Slice(rows, int(low), int(high), least, greatest))
+                found.append(_Slice(rows, low, high, least, greatest))
+            self._release()
         return found
 
     def _windows(self, slices: list[_Slice], max_rows: int) -> Iterator[Window]:
@@ -162,27 +165,32 @@ class LedgerFile:
             yield EVER
             return
         every = max(1, total // _TIME_SAMPLES)
-        starts = [one.block["start_ns"][one.low : one.high : every] for one in slices]
+        starts = [rows["start_ns"][::every].copy() for rows in self._pieces(slices)]
         times = np.sort(np.concatenate(starts))
-        self._release()
         cuts = np.unique(times[np.arange(1, n_windows) * len(times) // n_windows]).tolist()
         bounds = [EVER.begin_ns, *(cut for cut in cuts if cut > times[0]), EVER.end_ns]
         for begin, end in itertools.pairwise(bounds):
             yield Window(begin, end)
 
     def _rows_in(self, slices: list[_Slice], window: Window) -> NDArray[Any]:
+        """Return the rows of which some sample may lie in a window, sorted."""
         begin, end = window.begin_ns, window.end_ns
+        # a fragment that begins then has its last sample in the window
+        earliest = begin if window.is_first else begin - self._width_ns
+        near = [one for one in slices if one.greatest_ns >= earliest and one.least_ns < end]
         found = [np.empty(0, LEDGER_DTYPE)]
-        for one in slices:
-            if one.greatest_ns < begin - self._width_ns or one.least_ns >= end:
-                continue
-            for low in range(one.low, one.high, _SCAN_ROWS):
-                rows = one.block[low : min(low + _SCAN_ROWS, one.high)]
-                starts = rows["start_ns"]
-                found.append(rows[(starts >= begin - self._width_ns) & (starts < end)])
-            self._release()
+        for rows in self._pieces(near):
+            starts = rows["start_ns"]
+            found.append(rows[(starts >= earliest) & (starts < end)])
         rows = np.concatenate(found)
         return rows[np.lexsort((rows["fragment"], rows["stream"]))]
+
+    def _pieces(self, slices: list[_Slice]) -> Iterator[NDArray[Any]]:
+        """Yield the rows of slices, some at a time, where they lie in the file."""
+        for one in slices:
+            for low in range(one.low, one.high, _SCAN_ROWS):
+                yield one.block[low : min(low + _SCAN_ROWS, one.high)]
+                self._release()
 
     def _release(self) -> None:
         """Let go of the pages of the file that were looked at; they stay in the system's cache."""
