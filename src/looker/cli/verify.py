@@ -65,6 +65,7 @@ def verify(wanted: Wanted) -> ExitCode:
     ledger = _opened(wanted.file)
     config = _configuration(wanted, ledger)
     task = _task(wanted, ledger)
+    _warn(wanted.file, ledger)
     url = str(config.url)
     target = discover(config, url, read_only=True)
     LOG.info(
@@ -101,11 +102,15 @@ def verify(wanted: Wanted) -> ExitCode:
 
 def _opened(path: Path) -> LedgerFile:
     try:
-        ledger = LedgerFile(path)
+        return LedgerFile(path)
     except OSError as error:
         raise UsageError(_FILE, f"cannot read {path}: {error.strerror or error}") from error
     except LedgerError as error:
         raise UsageError(_FILE, f"{path} {error}") from error
+
+
+def _warn(path: Path, ledger: LedgerFile) -> None:
+    """Say what of the run is not in the ledger."""
     if ledger.n_ignored_bytes:
         LOG.warning(
             "%s: the last %d bytes are no whole block and are ignored", path, ledger.n_ignored_bytes
@@ -116,7 +121,6 @@ def _opened(path: Path) -> LedgerFile:
             " ledger, and is not verified",
             path,
         )
-    return ledger
 
 
 def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
