@@ -418,6 +418,10 @@ READ: Final = {
     "retry_duplicates": int,
     "examples": list,
     "service_ms": SUMMARY,
+    "streams_visible_at_first_ask": int,
+    "first_ask_after_ms": SUMMARY,
+    "streams_awaited": int,
+    "visible_after_ms": dict,
     "cpu_s": float,
     "error": type(None),
 }

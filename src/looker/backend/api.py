@@ -155,8 +155,7 @@ class LokiApi(_Pushes):
 
     def body(self, answer: Answer) -> bytes:
         """Return the JSON of a successful answer."""
-        _check_success(answer)
-        return answer.body
+        return _json_of(answer)
 
 
 class RemoteReadApi(_Pushes):
@@ -220,8 +219,7 @@ class QueryApi(_Pushes):
 
     def body(self, answer: Answer) -> bytes:
         """Return the JSON of a successful answer."""
-        _check_success(answer)
-        return answer.body
+        return _json_of(answer)
 
 
 _REMOTE_WRITE_HEADERS: Final = {
@@ -238,6 +236,15 @@ def api_for(target: Target) -> Api:
     if target.read_api is ReadApi.QUERY:
         return QueryApi(target)
     return RemoteReadApi(target)
+
+
+def _json_of(answer: Answer) -> bytes:
+    _check_success(answer)
+    kind = answer.headers.get("Content-Type", "")
+    # a gateway's page says what it is; who says nothing is judged by what comes
+    if kind and not kind.lower().startswith("application/json"):
+        raise DecodeError(f"a query was answered with {kind}, not with application/json")
+    return answer.body
 
 
 def _check_success(answer: Answer) -> None:

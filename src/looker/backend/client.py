@@ -74,6 +74,7 @@ class Client:
         retry: RetryPolicy,
         clock: Clock,
         stop: asyncio.Event,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self._transport = transport
         self._api = api
@@ -81,6 +82,7 @@ class Client:
         self._read_retry = replace(READ_RETRY, deadline_s=min(60.0, retry.deadline_s))
         self._clock = clock
         self._stop = stop
+        self._request_timeout_s = request_timeout_s
 
     async def push(self, body: memoryview, n_samples: int) -> PushResult:
         """Push a compressed body of ``n_samples`` until its outcome is known.
@@ -135,7 +137,7 @@ class Client:
         attempt = 0
         while True:
             try:
-                answer = await self._send(request, REQUEST_TIMEOUT_S)
+                answer = await self._send(request)
                 service_ns.append(answer.service_ns)
                 limit = _ENTRIES_LIMIT.search(answer.body) if answer.status == 400 else None
                 if limit is not None:
@@ -166,7 +168,7 @@ class Client:
         result.n_attempts += 1
         result.wire_bytes += len(request.body or b"")
         try:
-            answer = await self._send(request, REQUEST_TIMEOUT_S)
+            answer = await self._send(request)
         except httpx.TransportError as error:
             result.responses[type(error).__name__] += 1
             result.last_reason = _describe(error)
@@ -206,13 +208,13 @@ class Client:
                 return False
         return True
 
-    async def _send(self, request: Request, deadline_s: float) -> Answer:
+    async def _send(self, request: Request) -> Answer:
         return await self._transport.send(
             request.method,
             request.url,
             headers=request.headers,
             body=request.body,
-            deadline_s=deadline_s,
+            deadline_s=self._request_timeout_s,
         )
 
     def _retry_after_s(self, answer: Answer) -> float | None:

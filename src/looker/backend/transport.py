@@ -212,11 +212,11 @@ class _Phase(IntEnum):
     WRITTEN = 3
 
 
-_TIMEOUTS: Final[dict[_Phase, type[httpx.TimeoutException]]] = {
-    _Phase.QUEUED: httpx.PoolTimeout,
-    _Phase.CONNECTING: httpx.ConnectTimeout,
-    _Phase.WRITING: httpx.WriteTimeout,
-    _Phase.WRITTEN: httpx.ReadTimeout,
+_TIMEOUTS: Final[dict[_Phase, tuple[type[httpx.TimeoutException], str]]] = {
+    _Phase.QUEUED: (httpx.PoolTimeout, "no connection was free in time"),
+    _Phase.CONNECTING: (httpx.ConnectTimeout, "no connection was made in time"),
+    _Phase.WRITING: (httpx.WriteTimeout, "the target did not take the request in time"),
+    _Phase.WRITTEN: (httpx.ReadTimeout, "the target gave no complete answer in time"),
 }
 
 
@@ -295,7 +295,8 @@ class _Attempt(aiohttp.Payload):
                 and self._transport.get_write_buffer_size()
             ):
                 phase = _Phase.WRITING
-            return _TIMEOUTS[phase](f"deadline over while {phase.name.lower()}")
+            kind, message = _TIMEOUTS[phase]
+            return kind(message)
         if phase < _Phase.WRITING:
             return httpx.ConnectError("connection was lost, nothing was sent")
         message = f"{error}" or type(error).__name__

@@ -100,6 +100,18 @@ def _target(
     oversized_answer_hang: Annotated[
         str, typer.Option(help="How long such an answer hangs before the connection is closed.")
     ] = "60s",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:NAME=VALUE…][,…]",
+            help="Damage what is stored or answered, as docs/target.md lists: drop-entry,"
+            " corrupt-byte:every=1000, http-500:rate=0.01, slow:seconds=2:on=query;"
+            " repeatable. Alone, a KIND strikes once.",
+        ),
+    ] = None,
+    fault_seed: Annotated[
+        int, typer.Option(help="Begins the random numbers of faults with a rate.")
+    ] = 0,
     log_level: Annotated[
         str, typer.Option(help="Least level of log lines: debug, info, warning or error.")
     ] = "info",
@@ -118,6 +130,8 @@ def _target(
         "require_tenant": require_tenant,
         "oversized_answer": oversized_answer,
         "oversized_answer_hang_s": oversized_answer_hang,
+        "fault": fault,
+        "fault_seed": fault_seed,
         **limits,
     }
     serve(settings, log_level)

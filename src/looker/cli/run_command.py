@@ -11,7 +11,8 @@ import typer
 
 from looker.cli.option import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
-from looker.model.config import Compressability, Mode, ReadApi
+from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
@@ -86,7 +87,10 @@ def run_command(mode: Mode) -> Callable[..., None]:
             ),
         ] = 0,
         skip_read: Annotated[
-            bool, _option("--skip-read", help="Write only; the verdict is 'not_checked'.")
+            bool,
+            _option(
+                "--skip-read", help="Write only, as --verify off; the verdict is 'not_checked'."
+            ),
         ] = False,
         read_n_streams_only: Annotated[
             int | None,
@@ -228,6 +232,14 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 rich_help_panel=_RETRIES,
             ),
         ] = 0.5,
+        request_timeout_seconds: Annotated[
+            float,
+            _option(
+                "--request-timeout-seconds",
+                help="How long a push or a query may take, once; then it is tried again.",
+                rich_help_panel=_RETRIES,
+            ),
+        ] = 60.0,
         report: Annotated[
             Path | None,
             _option(
@@ -356,6 +368,21 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        verify: Annotated[
+            VerifyMode | None,
+            _option(
+                "--verify",
+                help="What is checked: content (regenerated, and by the checksum of sending;"
+                " default), checksum alone, count (streams and timestamps only), or off.",
+                show_default=False,
+            ),
+        ] = None,
+        max_examples: Annotated[
+            int,
+            _option(
+                "--max-examples", help="How many mismatches of a cycle to show in full, 0 to 100."
+            ),
+        ] = DEFAULT_MAX_EXAMPLES,
         config: Annotated[  # noqa: ARG001 - read before the command line is parsed
             Path | None,
             _option(
@@ -415,6 +442,9 @@ def run_command(mode: Mode) -> Callable[..., None]:
             http_server_port=http_server_port,
             ledger=ledger,
             spot_check_every_s=spot_check_every,
+            max_examples=max_examples,
+            verify=verify,
+            request_timeout_s=request_timeout_seconds,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

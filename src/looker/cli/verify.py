@@ -7,7 +7,7 @@ import secrets
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from looker.backend.discovery import discover
 from looker.cli.options import check_report
@@ -16,8 +16,10 @@ from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
 from looker.engine.messages import LedgerPlace, VerifyTask
 from looker.engine.pool import LocalPool
+from looker.engine.run_report import LedgerFacts
 from looker.errors import UsageError
-from looker.model.config import ReadApi, RunConfig, check
+from looker.model.config import ReadApi, RunConfig, VerifyMode, check
+from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.url import redacted
 from looker.observe.environment import environment, usable_cores
@@ -26,8 +28,6 @@ from looker.verify.ledger_format import LedgerError
 from looker.verify.ledger_reader import LedgerFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from looker.errors import ExitCode
 
 LOG = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ class Wanted:
     url: str | None
     sample_fraction: float
     sample_seed: int | None
+    verify: VerifyMode
+    max_examples: int
+    request_timeout_s: float
     read_api: ReadApi
     read_grace_s: float
     max_concurrent_reads: int | None
@@ -59,7 +62,7 @@ class Wanted:
     log_level: str
 
 
-def verify(wanted: Wanted) -> ExitCode:
+def read_back(wanted: Wanted) -> ExitCode:
     """Read a ledger back, print the result, and return the exit code."""
     configure_log(wanted.log_level)
     ledger = _opened(wanted.file)
@@ -125,6 +128,8 @@ def _warn(path: Path, ledger: LedgerFile) -> None:
 
 def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
     """Return the run's own configuration, to be read back as wanted; UsageError if it cannot be."""
+    if wanted.verify is VerifyMode.OFF:
+        raise UsageError("--verify", "must be content, checksum or count: off would read nothing")
     header = ledger.header
     written = header.config
     url = wanted.url
@@ -150,6 +155,9 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         tenant=written.tenant if wanted.tenant is None else wanted.tenant,
         query_path=written.query_path if wanted.query_path is None else wanted.query_path,
         ignore_labels=tuple(dict.fromkeys((*written.ignore_labels, *wanted.ignore_labels))),
+        verify=wanted.verify,
+        max_examples=wanted.max_examples,
+        request_timeout_s=wanted.request_timeout_s,
         read_api=wanted.read_api,
         read_grace_s=wanted.read_grace_s,
         bearer_token_file=wanted.bearer_token_file,
@@ -186,10 +194,10 @@ def _task(wanted: Wanted, ledger: LedgerFile) -> VerifyTask:
     return VerifyTask(place, wanted.sample_fraction, seed)
 
 
-def _facts(path: Path, ledger: LedgerFile, task: VerifyTask) -> Mapping[str, Any]:
+def _facts(path: Path, ledger: LedgerFile, task: VerifyTask) -> LedgerFacts:
     """Return what the report says of the ledger."""
-    header = ledger.header
-    return {
+    header, (first_ns, end_ns) = ledger.header, ledger.range_ns
+    facts = {
         "file": str(path),
         "mode": header.config.mode.value,
         "looker_version": header.looker_version,
@@ -197,6 +205,8 @@ def _facts(path: Path, ledger: LedgerFile, task: VerifyTask) -> Mapping[str, Any
         "target": dict(header.target),
         "cycles": ledger.n_cycles,
         "generations": len(ledger.generations),
+        "first_sample_at": rfc3339(first_ns),
+        "last_sample_at": rfc3339(max(0, end_ns - 1)),
         "fragments": len(ledger),
         "fragments_acknowledged": ledger.n_acknowledged,
         "complete": ledger.is_closed,
@@ -204,3 +214,4 @@ def _facts(path: Path, ledger: LedgerFile, task: VerifyTask) -> Mapping[str, Any
         "sample_fraction": task.sample_fraction,
         "sample_seed": task.sample_seed if task.sample_fraction < 1 else None,
     }
+    return LedgerFacts(facts, (first_ns, end_ns))

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from looker.cli.option import option
-from looker.model.config import ReadApi
+from looker.model.config import ReadApi, VerifyMode
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 
 def verify_command(
@@ -63,6 +64,25 @@ def verify_command(
             show_default=False,
         ),
     ] = None,
+    verify: Annotated[
+        VerifyMode,
+        option(
+            "--verify",
+            help="What is checked: content (regenerated, and by the checksum of sending), checksum"
+            " alone, or count (streams and timestamps only).",
+        ),
+    ] = VerifyMode.CONTENT,
+    max_examples: Annotated[
+        int,
+        option("--max-examples", help="How many mismatches to show in full, 0 to 100."),
+    ] = DEFAULT_MAX_EXAMPLES,
+    request_timeout_seconds: Annotated[
+        float,
+        option(
+            "--request-timeout-seconds",
+            help="How long a query may take, once; then it is tried again.",
+        ),
+    ] = 60.0,
     ignore_label: Annotated[
         list[str] | None,
         option(
@@ -129,13 +149,16 @@ def verify_command(
     ] = None,
 ) -> None:
     """Read back at a later time what a run has kept in its ledger."""
-    from looker.cli.verify import Wanted, verify  # noqa: PLC0415 - only this needs what it imports
+    from looker.cli.verify import Wanted, read_back  # noqa: PLC0415 - only this needs its imports
 
     wanted = Wanted(
         file=file,
         url=url,
         sample_fraction=sample_fraction,
         sample_seed=sample_seed,
+        verify=verify,
+        max_examples=max_examples,
+        request_timeout_s=request_timeout_seconds,
         read_api=read_api,
         read_grace_s=read_grace_seconds,
         max_concurrent_reads=max_concurrent_reads,
@@ -149,4 +172,4 @@ def verify_command(
         report=report,
         log_level=log_level,
     )
-    raise typer.Exit(int(verify(wanted)))
+    raise typer.Exit(int(read_back(wanted)))

@@ -25,7 +25,7 @@ from looker.engine.messages import (
 )
 from looker.engine.partition import shares
 from looker.engine.pool import Ended, Pool
-from looker.engine.run_report import RunReport, WorkerRecord
+from looker.engine.run_report import LedgerFacts, RunReport, WorkerRecord
 from looker.model.report import SpotCheckReport, WriteReport
 from looker.model.run_state import RunState
 from looker.model.verdict import Verdict
@@ -81,7 +81,7 @@ class Coordinator:
         hang_s: float = HANG_S,
         ledger: LedgerPlace | None = None,
         verify: VerifyTask | None = None,
-        ledger_facts: Mapping[str, Any] | None = None,
+        ledger_facts: LedgerFacts | None = None,
     ) -> None:
         """``save`` is given the report after every cycle and at the end.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from looker.backend.client import Client
     from looker.clock import Clock
+    from looker.engine.visibility import Visibility
     from looker.model.report import ReadReport
     from looker.verify.pages import Page, PageLimits
     from looker.verify.proof import PageProof
@@ -38,6 +39,7 @@ class PageReader:
         clock: Clock,
         stop: asyncio.Event,
         report: ReadReport,
+        visibility: Visibility | None = None,
         fresh: bool | None = None,
     ) -> None:
         """``fresh`` tells whether to ask past any cache; None: only where something is missing."""
@@ -49,6 +51,7 @@ class PageReader:
         self._clock = clock
         self._stop = stop
         self._report = report
+        self._visibility = visibility
         self._fresh = fresh
 
     async def read(self, page: Page) -> list[PageProof]:
@@ -94,6 +97,7 @@ class PageReader:
         deadline_ns = self._clock.monotonic_ns() + self._grace_ns
         pause_s = _FIRST_GRACE_PAUSE_S
         fresh = bool(self._fresh)
+        watch = None if self._visibility is None else self._visibility.of_page()
         divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
         while True:
             query = RangeQuery(
@@ -104,16 +108,20 @@ class PageReader:
                 fresh=fresh,
             )
             service_ns: list[int] = []
+            asked_ns = self._clock.monotonic_ns()
             try:
                 body = await self._client.fetch(query, service_ns, divisible=divisible)
             finally:
                 self._report.queries += len(service_ns)
                 for duration_ns in service_ns:
                     self._report.service.record_us(duration_ns // 1000)
+            answered_ns = self._clock.monotonic_ns()
             proof = await loop.run_in_executor(self._executor, self._compare, body, page)
             if proof.n_received >= self._limits.max_answer:
                 # perhaps not the whole answer: what is missing may be in the rest
                 return proof
+            if watch is not None:
+                watch.note(proof, asked_ns, answered_ns)
             remaining_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
             missing = proof.findings.counts[MismatchKind.MISSING]
             if not missing or remaining_s <= 0 or self._stop.is_set():

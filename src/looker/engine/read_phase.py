@@ -5,22 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from looker.engine.page_reader import PageReader
+from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import NS_PER_MS, Mode, ReadApi
+from looker.model.config import NS_PER_MS, Mode, ReadApi, VerifyMode
+from looker.model.fragment import FragmentState
+from looker.model.mismatch import Findings
 from looker.model.report import ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
+from looker.verify.modes import (
+    SumsOfSending,
+    UnregeneratedLogs,
+    UnregeneratedQueries,
+    UnregeneratedReads,
+    ledger_for,
+)
 from looker.verify.pages import PageLimits, Selection, pages
-from looker.verify.proof import ChecksumLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     from looker.backend.api import Target
     from looker.backend.client import Client
@@ -29,7 +41,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
     from looker.verify.pages import Page
     from looker.verify.parts import Part
-    from looker.verify.proof import PageProof
+    from looker.verify.proof import ChecksumLedger, PageProof
 
 MAX_PART_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
@@ -69,10 +81,13 @@ class ReadPhase:
         clock: Clock,
         stop: asyncio.Event,
         report: ReadReport | None = None,
+        acked_ns: tuple[int, NDArray[np.int64]] | None = None,
     ) -> None:
         """``parts`` are the ledger's rows; ``cycle`` None reads all cycles.
 
-        ``choose`` makes a sparse read. A ``report`` that is given is added to.
+        ``choose`` makes a sparse read. A ``report`` that is given is added to. ``acked_ns`` is the
+        worker's first stream, and when each from that on was last acknowledged: see
+        :mod:`.visibility`.
         """
         self._config = config
         self._client = client
@@ -83,7 +98,8 @@ class ReadPhase:
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
-        self._report = ReadReport(complete=False) if report is None else report
+        self._acked_ns = acked_ns
+        self._report = empty_report(config) if report is None else report
         self._cpu_begun_s = 0.0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
@@ -104,7 +120,7 @@ class ReadPhase:
         earlier: ChecksumLedger | None = None
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
             for part in self._parts:
-                proof = ChecksumLedger(part.rows, self._content.n_samples)
+                proof = ledger_for(self._config.verify, part.rows, self._content)
                 if earlier is not None and not part.window.is_first:
                     proof.carry(earlier)
                 reader = PageReader(
@@ -116,9 +132,12 @@ class ReadPhase:
                     clock=self._clock,
                     stop=self._stop,
                     report=report,
+                    visibility=self._visibility(part.rows),
                 )
                 complete &= await self._read_part(self._pages(part), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
+                if isinstance(proof, SumsOfSending):
+                    self._merge(proof.findings)
                 earlier = proof
                 if not complete:
                     break
@@ -149,7 +168,7 @@ class ReadPhase:
                     return False
                 for page_proof in page_proofs:
                     proof.add(page_proof)
-                    self._report.findings.merge(page_proof.findings)
+                    self._merge(page_proof.findings)
             return True
 
         tasks = [asyncio.create_task(read()) for _ in range(self._n_readers)]
@@ -159,11 +178,36 @@ class ReadPhase:
             for task in tasks:
                 task.cancel()
 
+    def _merge(self, findings: Findings) -> None:
+        """Add a page's findings; what compares does not know in which cycle it does."""
+        cycle = self._cycle or 0
+        findings.examples = [replace(one, cycle=cycle) for one in findings.examples]
+        self._report.findings.merge(findings)
+
+    def _visibility(self, rows: NDArray[Any]) -> Visibility | None:
+        if self._acked_ns is None or self._cycle is None:
+            return None
+        first_stream, acked_ns = self._acked_ns
+        return Visibility(
+            rows,
+            cycle=self._cycle,
+            n_samples=self._content.n_samples,
+            acked_ns=acked_ns,
+            first_stream=first_stream,
+            report=self._report,
+        )
+
     def _pages(self, part: Part) -> Iterator[Page]:
         first, end = part.first_stream, part.end_stream
         chosen = None if self._choose is None else self._choose(first, end)
         if part.window.is_first:
             self._report.streams_selected += end - first if chosen is None else len(chosen)
+        states = part.rows["state"]
+        if self._cycle is not None:
+            states = states[part.rows["cycle"] == self._cycle]
+        if not (states != FragmentState.REJECTED).any():
+            # nothing was stored, by all that is known; perhaps nobody is there to be asked
+            return
         for selection, numbers in self._selections(part, chosen):
             yield from pages(
                 self._content,
@@ -224,18 +268,30 @@ def sparse(
     return lambda first, end: chosen[(chosen >= first) & (chosen < end)]
 
 
+def empty_report(config: RunConfig) -> ReadReport:
+    """Return a report of a read phase that has not begun."""
+    findings = Findings(max_examples=config.max_examples)
+    return ReadReport(complete=False, findings=findings, verify=config.verify)
+
+
 def comparison(
     config: RunConfig, target: Target, content: Content
 ) -> Callable[[bytes, Page], PageProof]:
     """Return how answers of a target are compared with a page of a generation."""
-    ignored = frozenset(config.ignore_labels)
+    ignored, mode = frozenset(config.ignore_labels), config.verify
+    full = mode is VerifyMode.CONTENT
     if config.mode is Mode.LOGS:
-        logs = LogAnswers(content, ignored)
+        logs = LogAnswers(content, ignored) if full else UnregeneratedLogs(mode, content, ignored)
         return lambda body, page: logs.compare(body, page.expectation)
     if target.read_api is ReadApi.QUERY:
-        query = QueryAnswers(ignored)
+        query = QueryAnswers(ignored) if full else UnregeneratedQueries(mode, ignored)
         return lambda body, page: query.compare(body, page.expectation, page.start_ns // NS_PER_MS)
-    remote = RemoteReadAnswers(content, ignored, target.external_labels)
+    external = target.external_labels
+    remote = (
+        RemoteReadAnswers(content, ignored, external)
+        if full
+        else UnregeneratedReads(mode, content, ignored, external)
+    )
     return lambda body, page: remote.compare(body, page.expectation)
 
 

@@ -13,10 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.backend.by_hand import by_hand
 from looker.errors import ExitCode, LookerError
+from looker.model.config import NS_PER_S, VerifyMode
 from looker.model.report import (
     SCHEMA_VERSION,
     CycleReport,
+    ReadReport,
     merged_read,
     merged_spot_check,
     merged_write,
@@ -24,7 +27,7 @@ from looker.model.report import (
 )
 from looker.model.run_state import Totals
 from looker.model.url import redacted
-from looker.model.verdict import Verdict, gravest, worst
+from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
+    from looker.model.report import SpotCheckReport
 
 RECENT_CYCLES: Final = 16
 """So many completed cycles are kept as they came; of earlier ones, JSON and sums."""
@@ -50,6 +54,14 @@ class WorkerRecord:
     cycles: dict[int, CycleReport] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """Of a ledger that is read back: what is told of it, and the time range of its samples."""
+
+    facts: Mapping[str, Any]
+    range_ns: tuple[int, int]
+
+
 @dataclass(slots=True)
 class RunReport:
     """A run as far as it has come.
@@ -66,8 +78,8 @@ class RunReport:
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     interrupted: bool = False
     faults: list[str] = field(default_factory=list)
-    ledger: Mapping[str, Any] | None = None
-    """Facts of the ledger that is read back; None where a run writes and reads."""
+    ledger: LedgerFacts | None = None
+    """What is read back; None where a run writes and reads."""
     _archive: deque[dict[str, Any]] = field(
         default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
     )
@@ -150,6 +162,7 @@ class RunReport:
             "invocation_id": self.config.invocation_id,
             "mode": self.config.mode.value if self.ledger is None else "verify",
             "verdict": worst(totals.verdicts).value,
+            "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
             "exit_code": int(self._exit_code(totals)),
             "interrupted": self.interrupted,
             "faults": self.faults,
@@ -167,12 +180,12 @@ class RunReport:
                 "adds": sorted(added),
                 "limits": dict(self.target.limits),
             },
-            **({} if self.ledger is None else {"ledger": dict(self.ledger)}),
+            **({} if self.ledger is None else {"ledger": dict(self.ledger.facts)}),
             "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
             "totals": {
                 "write": self._written(write.to_json()),
-                "read": None if read is None else read.to_json(),
-                "spot_check": None if spot_check is None else spot_check.to_json(),
+                "read": self._found_json(read),
+                "spot_check": self._found_json(spot_check),
             },
         }
 
@@ -180,9 +193,35 @@ class RunReport:
         """Return what a write phase has come to; None where there is none."""
         return write if self.ledger is None else None
 
+    def _found_json(self, found: ReadReport | SpotCheckReport | None) -> dict[str, Any] | None:
+        """Return what was read back, with each example's question to the target."""
+        if found is None:
+            return None
+        plain = found.to_json()
+        since_ns, until_ns = self._range_ns(found)
+        for example, shown in zip(found.findings.examples, plain["examples"], strict=True):
+            question = by_hand(self.config, self.target, example, since_ns, until_ns)
+            shown["query"] = None if question is None else question.to_json()
+        return plain
+
+    def _range_ns(self, found: ReadReport | SpotCheckReport) -> tuple[int, int]:
+        """Return a time range in which every stream that was read has samples."""
+        config = self.config
+        if self.ledger is not None:
+            return self.ledger.range_ns
+        if config.start_time_ns is not None:
+            return config.start_time_ns, config.start_time_ns + 3600 * NS_PER_S
+        until_ns = found.times.finished_ns if isinstance(found, ReadReport) else self.finished_ns
+        return self.started_ns - int(config.max_lag_s * NS_PER_S), until_ns
+
     def _part_json(self, part: CycleReport) -> dict[str, Any]:
         plain = part.to_json()
-        return {**plain, "write": self._written(plain["write"])}
+        return {
+            **plain,
+            "write": self._written(plain["write"]),
+            "read": self._found_json(part.read),
+            "spot_check": self._found_json(part.spot_check),
+        }
 
     def _cycle_json(self, cycle: CycleReport) -> dict[str, Any]:
         return {

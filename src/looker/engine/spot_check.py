@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from looker.engine.page_reader import PageReader
-from looker.engine.read_phase import comparison, page_limits
+from looker.engine.read_phase import comparison, empty_report, page_limits
 from looker.errors import TargetError
 from looker.generate.content import Content
-from looker.model.mismatch import Findings
-from looker.model.report import ReadReport, SpotCheckReport
+from looker.model.config import VerifyMode
+from looker.model.report import SpotCheckReport
+from looker.verify.modes import SumsOfSending, ledger_for
 from looker.verify.pages import Selection, pages
-from looker.verify.proof import ChecksumLedger
 from looker.verify.reservoir import Reservoir
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from looker.backend.client import Client
     from looker.clock import Clock
     from looker.model.config import RunConfig
+    from looker.model.report import ReadReport
     from looker.verify.ledger import Ledger
 
 MAX_OLDER_ROWS: Final = 100_000
@@ -55,7 +57,9 @@ class SpotChecks:
         seed: int,
     ) -> None:
         """``tell`` is given a cycle, and its report as far as it is, after each check."""
-        self._config = config
+        # they are wanted, though the read phase may not be
+        mode = VerifyMode.CONTENT if config.verify is VerifyMode.OFF else config.verify
+        self._config = config = replace(config, verify=mode)
         self._target = target
         self._client = client
         self._clock = clock
@@ -68,14 +72,14 @@ class SpotChecks:
         self._ledger: Ledger | None = None
         self._generation = 0
         self._cycle = 0
-        self._report = SpotCheckReport()
+        self._report = self._empty()
         self._n_checks = 0
         self._over = asyncio.Event()
 
     def enter(self, cycle: int, generation: int, ledger: Ledger) -> None:
         """Note that a cycle begins: it reports for itself."""
         self._cycle, self._generation, self._ledger = cycle, generation, ledger
-        self._report = SpotCheckReport()
+        self._report = self._empty()
 
     def take(self, rows: NDArray[Any]) -> None:
         """Keep some of the rows (LEDGER_DTYPE) that the ledger of this generation forgets."""
@@ -93,6 +97,9 @@ class SpotChecks:
         with ThreadPoolExecutor(1, "looker-spot-check") as executor:
             while await self._pause():
                 await self._check(executor)
+
+    def _empty(self) -> SpotCheckReport:
+        return SpotCheckReport(findings=empty_report(self._config).findings)
 
     async def _pause(self) -> bool:
         """Wait for the time of the next check; return whether there is to be one."""
@@ -112,7 +119,7 @@ class SpotChecks:
             return
         fresh = self._n_checks % 2 == 1
         self._n_checks += 1
-        check = ReadReport()
+        check = empty_report(self._config)
         for rows, generation in chosen:
             try:
                 await self._read(rows, generation, check, executor, fresh=fresh)
@@ -158,11 +165,18 @@ class SpotChecks:
         )
         # a stream's fragments never overlap: within its time range there is no other
         selection = Selection.of_streams(content, [int(rows["stream"][0])])
-        proof = ChecksumLedger(rows, content.n_samples)
-        found = Findings()
+        proof = ledger_for(self._config.verify, rows, content)
+        found = []
         for page in pages(content, selection, rows, np.arange(1), None, self._limits):
             for page_proof in await reader.read(page):
                 proof.add(page_proof)
-                found.merge(page_proof.findings)
-        check.findings.merge(found)
+                found.append(page_proof.findings)
+        # not before all of it has come, so that a fragment counts whole or not at all
         check.fragments_proved += proof.check(None)
+        if isinstance(proof, SumsOfSending):
+            found.append(proof.findings)
+        for findings in found:
+            findings.examples = [
+                replace(one, cycle=int(rows["cycle"][0])) for one in findings.examples
+            ]
+            check.findings.merge(findings)

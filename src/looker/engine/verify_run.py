@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from looker.engine.read_phase import ReadPhase
+from looker.engine.read_phase import ReadPhase, empty_report
 from looker.generate.content import Content
 from looker.generate.mixer import stream_keys
-from looker.model.report import ReadReport
 from looker.verify.ledger_reader import LedgerFile
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from looker.engine.messages import Share, VerifyTask
     from looker.engine.read_phase import Choice
     from looker.model.config import RunConfig
+    from looker.model.report import ReadReport
 
 _MAX_PART_ROWS: Final = 250_000
 _MAX_PART_SAMPLES: Final = 4_000_000
@@ -51,7 +51,7 @@ class VerifyPhase:
         self._share = share
         self._clock = clock
         self._stop = stop
-        self._report = ReadReport()
+        self._report = empty_report(config)
         self._reading: ReadPhase | None = None
 
     def snapshot(self) -> ReadReport:
@@ -67,6 +67,8 @@ class VerifyPhase:
             4 * size, min(_MAX_PART_ROWS, _MAX_PART_SAMPLES // config.n_samples_per_fragment)
         )
         report.times.started_ns = report.times.finished_ns = self._clock.wall_ns()
+        # where there is no fragment, there is nothing to complete
+        report.complete = True
         for generation in ledger.generations:
             content = Content.of(config, generation)
             self._reading = ReadPhase(

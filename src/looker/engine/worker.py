@@ -12,6 +12,7 @@ import traceback
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import uvloop
 
 from looker.backend.api import api_for
@@ -54,6 +55,8 @@ from looker.verify.parts import parts_of_run
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
 
     from looker.clock import Clock
     from looker.engine.messages import VerifyTask
@@ -112,6 +115,7 @@ class Worker:
         self._content: Content
         self._encoder: Encoder
         self._ledger: Ledger | None = None
+        self._acked_ns: NDArray[np.int64]
 
     async def run(self, commands: Connection[Any, Any]) -> None:
         """Go through the cycles as the coordinator allows."""
@@ -130,7 +134,14 @@ class Worker:
         try:
             async with Transport(max_connections=limit, ssl_context=tls) as transport:
                 api = api_for(self._target)
-                client = Client(transport, api, config.retry, self._clock, self._stop)
+                client = Client(
+                    transport,
+                    api,
+                    config.retry,
+                    self._clock,
+                    self._stop,
+                    config.request_timeout_s,
+                )
                 if self._verify is None:
                     await self._checked_cycles(client)
                     await self._end_ledger()
@@ -250,6 +261,7 @@ class Worker:
             coupling=coupling_of(config),
             now_ns=self._clock.wall_ns(),
         )
+        self._acked_ns = np.zeros(share.n_streams, np.int64)
         unused = config.skip_read and self._keeper is None and self._spot_checks is None
         self._ledger = None if unused else Ledger()
 
@@ -265,6 +277,7 @@ class Worker:
             clock=self._clock,
             stop=self._stop,
             end=self._end_write,
+            acked_ns=self._acked_ns,
         )
 
     async def _read(self, client: Client, cycle: int) -> ReadReport:
@@ -285,6 +298,7 @@ class Worker:
             n_readers=share.n_readers,
             clock=self._clock,
             stop=self._stop,
+            acked_ns=(share.first_stream, self._acked_ns),
         )
         return await reading.run()
 

@@ -7,6 +7,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from looker.engine.source import MessageSource
 from looker.generate.mixer import mix64
 from looker.model.config import Mode
@@ -16,6 +18,8 @@ from looker.wire.loki import MAX_NANOS_BYTES, entry_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
     from looker.backend.client import Client, PushResult
     from looker.clock import Clock
@@ -45,8 +49,12 @@ class WritePhase:
         clock: Clock,
         stop: asyncio.Event,
         end: asyncio.Event,
+        acked_ns: NDArray[np.int64] | None = None,
     ) -> None:
-        """``stop`` ends the run, ``end`` this phase only."""
+        """``stop`` ends the run, ``end`` this phase only.
+
+        ``acked_ns`` is given when each of the population's streams is acknowledged (monotonic).
+        """
         self._config = config
         self._client = client
         self._population = population
@@ -57,6 +65,7 @@ class WritePhase:
         self._clock = clock
         self._stop = stop
         self._end = end
+        self._acked_ns = acked_ns
         self._news = asyncio.Event()
         self._report = WriteReport()
         self._source: MessageSource | None = None
@@ -170,6 +179,9 @@ class WritePhase:
             report.pushes_acked += 1
             report.samples_acked += n_fragments * self._config.n_samples_per_fragment
             report.payload_bytes_acked += n_fragments * self._config.payload_bytes_per_fragment
+            if self._acked_ns is not None:
+                at = message.streams - np.uint32(self._population.first)
+                self._acked_ns[at] = self._clock.monotonic_ns()
             report.lag.record_us((self._clock.wall_ns() - message.newest_ns) // 1000)
         elif result.state is FragmentState.REJECTED:
             report.pushes_rejected += 1

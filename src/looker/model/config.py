@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from looker.errors import UsageError
 from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES, MAX_EXAMPLES
 from looker.model.retry import RetryPolicy
 from looker.model.url import redacted
 
@@ -37,6 +38,19 @@ class ReadApi(StrEnum):
     AUTO = "auto"
     REMOTE_READ = "remote-read"
     QUERY = "query"
+
+
+class VerifyMode(StrEnum):
+    """How much of what came back is checked, from the strongest to the weakest."""
+
+    CONTENT = "content"
+    """Regenerated bit by bit, and by the checksum of sending."""
+    CHECKSUM = "checksum"
+    """By the checksum of sending alone, per fragment."""
+    COUNT = "count"
+    """Streams and timestamps only."""
+    OFF = "off"
+    """Nothing is read back."""
 
 
 NS_PER_S: Final = 1_000_000_000
@@ -112,6 +126,9 @@ class RunConfig:
     ledger: Path | None = None
     spot_check_every_s: float | None = None
     streams_per_group: int | None = None
+    max_examples: int = DEFAULT_MAX_EXAMPLES
+    verify: VerifyMode = VerifyMode.CONTENT
+    request_timeout_s: float = 60.0
 
     @property
     def width_ns(self) -> int:
@@ -200,6 +217,7 @@ _INTEGERS: Final = {
     "max_concurrent_writes": ("--max-concurrent-writes", 1, 10_000),
     "max_concurrent_reads": ("--max-concurrent-reads", 1, 10_000),
     "n_workers": ("--n-workers", 1, 1024),
+    "max_examples": ("--max-examples", 0, MAX_EXAMPLES),
     "seed": ("--seed", 0, 2**64 - 1),
     "http_server_port": ("--http-server-port", 1, 65_535),
 }
@@ -310,6 +328,11 @@ def _check_times(config: RunConfig) -> None:
     if not 0 <= config.read_grace_s < 10**6:
         raise UsageError(
             "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"
+        )
+    if not 0.001 <= config.request_timeout_s <= 86_400:
+        raise UsageError(
+            "--request-timeout-seconds",
+            f"must be from 0.001 to 86400, not {config.request_timeout_s:g}",
         )
     _check_lags(config, width_s)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from looker.model.labels import escaped
+
 
 @dataclass(frozen=True, slots=True)
 class RangeQuery:
@@ -23,5 +25,4 @@ class RangeQuery:
     def selector(self) -> str:
         """The matcher as LogQL and PromQL write it."""
         name, operator, value = self.matcher
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{{{name}{operator}"{escaped}"}}'
+        return f'{{{name}{operator}"{escaped(value)}"}}'

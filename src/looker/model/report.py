@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.mismatch import Findings
 from looker.model.verdict import Verdict, worst
@@ -194,10 +195,14 @@ class ReadReport:
     queries: int = 0
     fragments_proved: int = 0
     payload_bytes_validated: int = 0
+    streams_visible_at_first_ask: int = 0
     findings: Findings = field(default_factory=Findings)
+    first_ask_after: Histogram = field(default_factory=Histogram)
+    visible_after: Histogram = field(default_factory=Histogram)
     service: Histogram = field(default_factory=Histogram)
     cpu_s: float = 0.0
     error: str | None = None
+    verify: VerifyMode = VerifyMode.CONTENT
 
     def merge(self, other: ReadReport) -> None:
         """Add another worker's or cycle's figures."""
@@ -209,9 +214,14 @@ class ReadReport:
         self.fragments_proved += other.fragments_proved
         self.payload_bytes_validated += other.payload_bytes_validated
         self.findings.merge(other.findings)
+        self.streams_visible_at_first_ask += other.streams_visible_at_first_ask
+        self.first_ask_after.add(other.first_ask_after)
+        self.visible_after.add(other.visible_after)
         self.service.add(other.service)
         self.cpu_s += other.cpu_s
         self.error = _first_text(self.error, other.error)
+        # of all together, no more is proved than by the weakest
+        self.verify = max(self.verify, other.verify, key=list(VerifyMode).index)
 
     @property
     def verdict(self) -> Verdict:
@@ -234,6 +244,7 @@ class ReadReport:
         found = self.findings
         return {
             "skipped": self.skipped,
+            "verify": (VerifyMode.OFF if self.skipped else self.verify).value,
             "verdict": self.verdict.value,
             **self.times.to_json(),
             "streams_selected": self.streams_selected,
@@ -247,7 +258,10 @@ class ReadReport:
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
             "service_ms": asdict(self.service.summary_ms()),
-            "visible_after_ms": None,
+            "streams_visible_at_first_ask": self.streams_visible_at_first_ask,
+            "first_ask_after_ms": asdict(self.first_ask_after.summary_ms()),
+            "streams_awaited": self.visible_after.n,
+            "visible_after_ms": asdict(self.visible_after.summary_ms()),
             "cpu_s": self.cpu_s,
             "error": self.error,
         }

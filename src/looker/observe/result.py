@@ -8,6 +8,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.observe.examples import show_examples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,6 +25,12 @@ _NOT_THE_CAPACITY: Final = {
     " capacity (more streams or a smaller increment allow more)",
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
     " target's capacity",
+}
+_PASSED: Final = {
+    "content": "read back exactly as written",
+    "checksum": "read back; each fragment has the checksum of what was sent (content was not"
+    " regenerated)",
+    "count": "read back by number and time; their content was not checked",
 }
 _MAX_CYCLES: Final = 10
 _NAME_CHARS: Final = 32
@@ -49,13 +57,9 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
     figures = [table] if cycles else []
-    checked: list[Mapping[str, Any]] = [
-        {"cycle": f"{cycle['cycle']}, spot checks", "read": cycle["spot_check"]}
-        for cycle in cycles
-        if cycle.get("spot_check") is not None
-    ]
-    examples = [*_examples(cycles), *_examples(checked)]
-    console.print(Group(title, *figures, *examples, *_verdict(report, unit)))
+    console.print(Group(title, *figures))
+    show_examples(report, console)
+    console.print(Group(*_verdict(report, unit)))
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -82,6 +86,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
                 [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
             ),
             ("  queries", [_read(read, "queries") for read in reads]),
+            *_visibility(reads),
             (
                 "  fragments proved by checksum",
                 [_read(read, "fragments_proved_by_checksum") for read in reads],
@@ -127,29 +132,15 @@ def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, l
     return rows
 
 
-def _examples(cycles: list[Mapping[str, Any]]) -> list[Text]:
-    lines = []
-    for cycle in cycles:
-        read = cycle["read"]
-        if read is None:
-            continue
-        found = {kind: n for kind, n in read["mismatches"].items() if n}
-        if found:
-            counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
-            lines.append(Text(f"\ncycle {cycle['cycle']}: {counts}; the first of them:"))
-        for example in read["examples"]:
-            place = str(example["stream"])
-            if example["timestamp_ns"] is not None:
-                place += f", time {example['timestamp_ns']} ns"
-            if example["fragment"] is not None:
-                place += f", fragment {example['fragment']}, sample {example['position']}"
-            lines.append(Text(f"  {example['kind']}: {place}", overflow="fold"))
-            lines += [
-                Text(f"    {side}: {example[side]}", overflow="fold")
-                for side in ("expected", "received")
-                if example[side] is not None
-            ]
-    return lines
+def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
+    """Return the rows about what was not there when first asked for, if there was any."""
+    if not any(read is not None and read["streams_awaited"] for read in reads):
+        return []
+    quantiles = [_NONE if read is None else _quantiles(read["visible_after_ms"]) for read in reads]
+    return [
+        ("  streams awaited", [_read(read, "streams_awaited") for read in reads]),
+        ("  visible after p50 / p99 ms", quantiles),
+    ]
 
 
 def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
@@ -157,7 +148,7 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     read = totals["read"]
     lines = [Text("")]
     if verdict == "passed":
-        said = f"all {_count(read['samples_expected'])} {unit} read back exactly as written"
+        said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
         n_acked = _n_acked(report)
         if read["samples_expected"] < n_acked:
             said += f" (of {_count(n_acked)} that were acknowledged)"
@@ -175,6 +166,8 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
     lines.append(Text(f"{verdict}: {said}", style=style))
+    if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
+        lines.append(Text(f"what was checked: {report['checked']}"))
     if totals["write"] is None:
         return [*lines, *_ends(report, None)]
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}

@@ -104,6 +104,14 @@ class LedgerFile:
         return len(np.unique(self._rows["cycle"]))
 
     @property
+    def range_ns(self) -> tuple[int, int]:
+        """The least start of a fragment, and an end behind all samples; (0, 0) without rows."""
+        if not len(self._rows):
+            return 0, 0
+        least, greatest = self._rows["least_ns"].min(), self._rows["greatest_ns"].max()
+        return int(least), int(greatest) + self._width_ns + 1
+
+    @property
     def is_closed(self) -> bool:
         """Whether every worker has said that it has written nothing else."""
         closed = self._index["worker"][self._index["kind"] == BlockKind.CLOSING]

@@ -97,6 +97,9 @@ read_reports = st.builds(
     fragments_proved=counts,
     payload_bytes_validated=counts,
     findings=findings,
+    streams_visible_at_first_ask=counts,
+    first_ask_after=histograms(),
+    visible_after=histograms(),
     service=histograms(),
     cpu_s=seconds,
     error=texts,
@@ -180,7 +183,7 @@ def test_reads_add_up(a: ReadReport, b: ReadReport) -> None:
 
 def test_examples_are_kept_up_to_a_limit() -> None:
     def with_examples(n: int, stream: str) -> Findings:
-        found = Findings()
+        found = Findings(max_examples=10)
         for number in range(n):
             found.add(MismatchKind.MISSING, 1)
             found.keep(MismatchExample(MismatchKind.MISSING, stream, 0, position=number))
@@ -195,6 +198,11 @@ def test_examples_are_kept_up_to_a_limit() -> None:
     assert total.counts[MismatchKind.MISSING] == 14
     assert total.room() == 0
     assert len(with_examples(30, "c").examples) == 10
+    # the smaller limit holds, whichever side it is on
+    wide = Findings()
+    wide.merge(with_examples(30, "c"))
+    wide.merge(with_examples(30, "d"))
+    assert len(wide.examples) == wide.max_examples == 10
 
 
 # -- times and rates

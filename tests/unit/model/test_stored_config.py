@@ -52,7 +52,7 @@ def test_what_is_stored_comes_back(
         compressability=compressability,
         stop_after_n_seconds=seconds,
         seed=seed,
-        ignore_labels=("zz",) if labels else (),
+        ignore_labels=("Added",) if labels else (),
         retry=RetryPolicy(5.0, 1.0, 2.0, 0.25),
     )
     plain = json.loads(json.dumps(stored(config)))
