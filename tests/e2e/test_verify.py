@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
 
+from looker.verify.ledger_format import BlockHead
 from looker.verify.ledger_reader import LedgerFile
-from looker.verify.ledger_writer import create
+from looker.verify.ledger_writer import LedgerWriter, create
 from servers import (
     PATIENCE_S,
     Prometheus,
@@ -24,14 +25,15 @@ from servers import (
     embedded_target,
     is_running,
     looker,
-    new_id,
     require_prometheus,
     wait_until,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Rows = np.ndarray[Any, Any]
 
 SMALL: Final = (
     *("--n-concurrent-streams", "20", "--n-entries-per-stream-fragment", "50"),
@@ -71,7 +73,9 @@ def test_a_run_is_verified_later(tmp_path: Path, target: str, ledger: Path, mode
     assert result.read["fragments_proved_by_checksum"] == 3 * 60
     # of two generations
     assert result.read["streams_selected"] == 40
-    assert report["ledger"] == {
+    facts = report["ledger"]
+    assert facts.pop("first_sample_at") < facts.pop("last_sample_at") < report["started_at"]
+    assert facts == {
         "file": str(ledger),
         "mode": mode,
         "looker_version": report["looker_version"],
@@ -133,15 +137,62 @@ def test_a_target_that_has_lost_everything(tmp_path: Path, target: str, ledger: 
     assert len(result.read["examples"]) == 10
 
 
-def test_samples_that_nobody_pushed_show(tmp_path: Path, target: str, ledger: Path) -> None:
-    """A second run with the same labels writes further samples into the same streams."""
-    name = new_id()
-    again = ("--invocation-id", name, "--seed", "1")
-    assert looker(tmp_path, "logs", target, *SMALL, *again, "--ledger", str(ledger)).code == 0
-    other = ("--log-start-time", "2030-01-01T00:00:00Z", "--skip-read", *again)
-    assert looker(tmp_path, "logs", target, *SMALL, *other).code == 0
-    # behind the last sample that the ledger knows of: nothing is asked for there
-    assert looker(tmp_path, "verify", str(ledger)).code == 0
+def forged(ledger: Path, change: Callable[[Rows], Rows]) -> Path:
+    """Return another ledger with the same header and other rows, all of them in one block."""
+    known = LedgerFile(ledger)
+    n_streams = known.header.config.n_streams
+    (part,) = known.parts(0, (0, n_streams), group_size=n_streams, max_rows=10**6)
+    rows = change(part.rows.copy())
+    path = ledger.with_suffix(".forged")
+    writer = LedgerWriter(path, create(path, known.header))
+    writer.append(
+        BlockHead.of_rows(rows, cycle=0, generation=0, worker=0, streams=(0, n_streams)), rows
+    )
+    for worker in range(2):
+        writer.append(BlockHead.of_end(generation=0, worker=worker, streams=(0, n_streams)))
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize("mode", ["logs", "metrics"])
+def test_what_the_ledger_does_not_know_of_shows(
+    tmp_path: Path, target: str, ledger: Path, mode: str
+) -> None:
+    assert looker(tmp_path, mode, target, *SMALL, "--ledger", str(ledger)).code == 0
+    # stream 7 without its second fragment
+    other = forged(ledger, lambda rows: np.delete(rows, 3 * 7 + 1))
+    result = looker(tmp_path, "verify", str(other), "--max-examples", "3")
+    assert result.code == 1, result.said
+    assert result.read["mismatches"]["unexpected"] == 50
+    assert sum(result.read["mismatches"].values()) == 50
+    assert result.read["samples_validated"] == N_SAMPLES_PER_CYCLE - 50
+    examples = result.read["examples"]
+    assert len(examples) == 3
+    for example in examples:
+        assert example["stream"].endswith("-07")
+        assert example["query"]["url"].startswith(target)
+    assert "cycle 0: 50 unexpected; the first of them:" in result.stdout
+
+
+def test_other_checksums_are_lookers_own_fault(tmp_path: Path, target: str, ledger: Path) -> None:
+    assert looker(tmp_path, "logs", target, *SMALL, "--ledger", str(ledger)).code == 0
+
+    def flipped(rows: Rows) -> Rows:
+        rows["checksum"][4] ^= 1
+        return rows
+
+    other = forged(ledger, flipped)
+    result = looker(tmp_path, "verify", str(other))
+    assert result.code == 70, result.said
+    (fault,) = result.report["faults"]
+    assert "the two proofs contradict each other for 1 fragment(s), first stream 1," in fault
+    # the checksum alone cannot tell who is at fault; streams and times are as they should be
+    result = looker(tmp_path, "verify", str(other), "--verify", "checksum")
+    assert result.code == 1, result.said
+    assert result.read["mismatches"]["corrupt"] == 50
+    assert result.read["fragments_proved_by_checksum"] == 59
+    result = looker(tmp_path, "verify", str(other), "--verify", "count")
+    assert result.code == 0, result.said
 
 
 def test_a_tenant_and_paths_may_be_others(tmp_path: Path, ledger: Path) -> None:
@@ -197,6 +248,7 @@ def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("whole", "--sample-fraction", "0"), "--sample-fraction: must be above 0"),
         (("whole", "--sample-fraction", "1.5"), "--sample-fraction: must be above 0"),
         (("whole", "--sample-seed", "-1"), "--sample-seed: must be from 0"),
+        (("whole", "--verify", "off"), "--verify: must be content, checksum or count"),
         (("whole", "--n-workers", "99"), "--n-workers: 99 workers cannot share 20 group(s)"),
         (("whole", "--max-concurrent-reads", "0"), "--max-concurrent-reads: must be from 1"),
         (("whole", "--report", "none/x.json"), "--report: there is no directory none"),
