@@ -53,45 +53,63 @@ def mix(z: int) -> int:
     return z ^ (z >> 31)
 
 
-def sample_hash(content: Content, stream: int, number: int) -> int:
+def fragment_key(content: Content, stream: int, fragment: int) -> int:
     base = mix(mix(content.seed) + content.generation * 0xD1B54A32D192ED03)
-    key = mix(stream * 0x9E3779B97F4A7C15 + base)
-    return mix(number * 0x9E3779B97F4A7C15 + key)
+    return mix((stream << 32) + fragment + base)
 
 
-def random_text(hashed: int, n_chars: int) -> bytes:
+def span_key(key: int, span: int) -> int:
+    return mix(key + span * 0x9E3779B97F4A7C15) if span else key
+
+
+@cache
+def _table(seed: int, n_words: int) -> list[int]:
+    return [int(word) for word in np.random.PCG64(seed).random_raw(n_words)]
+
+
+def random_text(key: int, position: int, n_chars: int) -> bytes:
+    n_words = -(-n_chars // 8)
+    span, line_of_span = divmod(position, max(1, 2**14 // n_words))
+    key = span_key(key, span)
+    first, second = (_table(seed, 2**13 + max(2**14, n_words)) for seed in (0x7E470001, 0x7E470002))
+    begin = line_of_span * n_words
     text = b""
-    for word in range(-(-n_chars // 8)):
-        z = (hashed + mix(0xC0FFEE + word)) * 0xBF58476D1CE4E5B9 & MASK
-        z = (z ^ (z >> 32)) * 0x94D049BB133111EB & MASK
-        z ^= z >> 29
-        text += bytes((byte & 0x3B) | 0x40 for byte in z.to_bytes(8, "little"))
+    for word in range(begin, begin + n_words):
+        z = first[key % 2**13 + word] ^ second[(key >> 51) + word] ^ key * 0x9FB21C651E98DF25
+        text += bytes((byte & 0x3B) | 0x40 for byte in (z & MASK).to_bytes(8, "little"))
     return text[:n_chars]
 
 
-def line_text(hashed: int, n_chars: int, compressability: Compressability) -> bytes:
+def line_text(key: int, position: int, n_chars: int, compressability: Compressability) -> bytes:
     share = {Compressability.MIN: 0, Compressability.MEDIUM: 1, Compressability.MAX: 2}
     n_filler = n_chars * share[compressability] // 2
-    return random_text(hashed, n_chars - n_filler) + b"a" * n_filler
+    n_random = n_chars - n_filler
+    return (random_text(key, position, n_random) if n_random else b"") + b"a" * n_filler
 
 
 def line(content: Content, stream: int, number: int, time_ns: int) -> str:
-    hashed = sample_hash(content, stream, number)
-    text = line_text(hashed, content.n_chars - 20, content.compressability)
+    fragment, position = divmod(number, content.n_samples)
+    key = fragment_key(content, stream, fragment)
+    text = line_text(key, position, content.n_chars - 20, content.compressability)
     return f"{time_ns:019d}:{text.decode()}"
 
 
-def hash_bits(hashed: int, compressability: Compressability) -> int:
+def key_bits(key: int, position: int, compressability: Compressability) -> int:
     if compressability is Compressability.MAX:
         return bits_of(1.0)
-    sign, low_exponent, mantissa = hashed >> 63, hashed >> 52 & 0xF, hashed & (1 << 52) - 1
+    span, at = divmod(position, 2**14)
+    word = (span_key(key, span) | 1) * _table(0x7E470003, 2**14)[at] & MASK
+    word ^= word >> 32
+    sign, low_exponent, mantissa = word >> 63, word >> 52 & 0xF, word & (1 << 52) - 1
     if compressability is Compressability.MEDIUM:
         mantissa = mantissa >> 32 << 32
     return sign << 63 | (0x3F0 | low_exponent) << 52 | mantissa
 
 
 def value_bits(content: Content, stream: int, number: int) -> int:
-    return hash_bits(sample_hash(content, stream, number), content.compressability)
+    fragment, position = divmod(number, content.n_samples)
+    key = fragment_key(content, stream, fragment)
+    return key_bits(key, position, content.compressability)
 
 
 def bits_of(value: float) -> int:
@@ -141,12 +159,7 @@ def inner_sum(time_ns: int, words: Iterable[int]) -> int:
 
 
 def line_words(text: bytes) -> list[int]:
-    if len(text) < 8:
-        return [int.from_bytes(text, "little")]
-    starts = [*range(0, len(text) - 7, 8)]
-    if len(text) % 8:
-        starts.append(len(text) - 8)
-    return [int.from_bytes(text[at : at + 8], "little") for at in starts]
+    return [int.from_bytes(text[at : at + 8], "little") for at in range(0, len(text), 8)]
 
 
 def checksum(samples: Sequence[tuple[int, Any]], first: int = 0) -> int:

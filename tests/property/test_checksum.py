@@ -11,8 +11,11 @@ from looker.wire.checksum import (
     line_sums,
     line_words,
     position_keys,
+    time_checksums,
+    time_sums,
     value_sums,
     weighted,
+    weighted_rows,
     word_keys,
 )
 
@@ -33,13 +36,13 @@ metric_fragments = st.lists(st.tuples(times, words), min_size=1, max_size=8)
 def checksum_of_lines(samples: list[tuple[int, bytes]], first: int = 0) -> int:
     lines = np.frombuffer(b"".join(line for _, line in samples), np.uint8)
     stamps = np.array([time for time, _ in samples], np.int64)
-    sums = line_sums(stamps, lines.reshape(len(samples), -1))
+    sums = line_sums(lines.reshape(len(samples), -1)) + time_sums(stamps)
     return int(weighted(sums, slice(first, first + len(samples))).sum())
 
 
 def checksum_of_values(samples: list[tuple[int, int]], first: int = 0) -> int:
     stamps = np.array([time for time, _ in samples], np.int64)
-    sums = value_sums(stamps, np.array([bits for _, bits in samples], np.uint64))
+    sums = value_sums(np.array([bits for _, bits in samples], np.uint64)) + time_sums(stamps)
     return int(weighted(sums, np.arange(first, first + len(samples))).sum())
 
 
@@ -137,11 +140,44 @@ def test_words_of_lines() -> None:
     for n_chars, expected in (
         (3, [b"012\0\0\0\0\0"]),
         (8, [b"01234567"]),
-        (9, [b"01234567", b"12345678"]),
-        (13, [b"01234567", b"56789abc"]),
+        (9, [b"01234567", b"8"]),
+        (13, [b"01234567", b"89abc"]),
     ):
         words = line_words(line[None, :n_chars])
         assert words.tolist() == [[int.from_bytes(word, "little") for word in expected]]
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 1500), st.data())
+def test_rows_add_up_in_either_memory_order(
+    n_rows: int, n_samples: int, first: int, data: st.DataObject
+) -> None:
+    flat = data.draw(st.lists(words, min_size=n_rows * n_samples, max_size=n_rows * n_samples))
+    sums = np.array(flat, np.uint64).reshape(n_rows, n_samples)
+    positions = slice(first, first + n_samples)
+    keys = position_keys(2000)[positions].tolist()
+    expected = [
+        sum(word * key for word, key in zip(row, keys, strict=True)) % 2**64
+        for row in sums.tolist()
+    ]
+    assert weighted_rows(sums, positions).tolist() == expected
+    assert weighted_rows(np.asfortranarray(sums), positions).tolist() == expected
+
+
+@given(
+    st.lists(times, min_size=1, max_size=4),
+    st.integers(1, 10**18),
+    st.integers(1, 30),
+    st.integers(0, 1500),
+)
+def test_times_of_a_fragment_add_up(
+    starts: list[int], step_ns: int, n_samples: int, first: int
+) -> None:
+    positions = slice(first, first + n_samples)
+    found = time_checksums(np.array(starts, np.int64), step_ns, positions)
+    for start, checksum in zip(starts, found.tolist(), strict=True):
+        stamps = [(start + i * step_ns) % 2**64 for i in range(first, first + n_samples)]
+        sums = time_sums(np.array(stamps, np.uint64).view(np.int64))
+        assert checksum == int(weighted(sums, positions).sum())
 
 
 def test_keys_are_odd_and_do_not_depend_on_how_many_are_asked_for() -> None:

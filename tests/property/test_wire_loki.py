@@ -149,23 +149,28 @@ def test_many_small_fragments_in_blocks() -> None:
 @given(
     st.integers(1, 40),
     st.sampled_from(Compressability),
-    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 10**7)), min_size=1, max_size=6),
     st.booleans(),
 )
-@example(1, Compressability.MEDIUM, [5], False)
+@example(1, Compressability.MEDIUM, [(5, 0)], False)
 def test_lines_of_any_length(
-    n_text: int, compressability: Compressability, hashes: list[int], include_time: bool
+    n_text: int,
+    compressability: Compressability,
+    places: list[tuple[int, int]],
+    include_time: bool,
 ) -> None:
+    keys, positions = [key for key, _ in places], [position for _, position in places]
     n_chars = n_text - 1 + 20 if include_time else n_text
     lines = LineContent(n_chars, compressability, include_time=include_time)
-    times = np.arange(len(hashes)) + referee.NS
-    digits = np.empty((len(hashes), 19), np.uint8)
+    times = np.arange(len(places)) + referee.NS
+    digits = np.empty((len(places), 19), np.uint8)
     store_digits(digits, times)
-    out = np.full((len(hashes), n_chars), 0xEE, np.uint8)
-    lines.store(out, np.array(hashes, np.uint64), digits)
-    for row, hashed, time_ns in zip(out, hashes, times.tolist(), strict=True):
+    out = np.full((len(places), n_chars), 0xEE, np.uint8)
+    lines.store_time(out, digits)
+    lines.store_text_at(out, np.array(keys, np.uint64), np.array(positions))
+    for row, key, position, time_ns in zip(out, keys, positions, times.tolist(), strict=True):
         prefix = f"{time_ns}:".encode() if include_time else b""
-        text = referee.line_text(hashed, n_chars - len(prefix), compressability)
+        text = referee.line_text(key, position, n_chars - len(prefix), compressability)
         assert row.tobytes() == prefix + text
 
 

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import referee
 from looker.generate.metrics import MetricEncoder
 from looker.model.config import Compressability
+from looker.wire.columns import NumberedText
 from looker.wire.prometheus import (
     MAX_TIMESTAMP_MS,
     MIN_TIMESTAMP_MS,
     SAMPLE_BYTES,
+    SeriesRows,
     parse_samples,
     read_request,
-    store_samples,
+    store_times,
+    value_fields,
 )
 from looker.wire.proto import prometheus_pb2
 
@@ -99,6 +102,16 @@ def test_batches_larger_than_a_block(n_streams: int, n_samples: int) -> None:
     assert_as_referee(content, MetricEncoder(content).encode(batch), 999)
 
 
+def stored_samples(starts: list[int], offsets: list[int], bits: np.ndarray) -> np.ndarray:
+    """Return samples (m, n, 18) as they stand behind a series' labels; here there are none."""
+    series = SeriesRows(NumberedText([]), len(offsets))
+    start_ms, offsets_ms = np.array(starts, np.int64), np.array(offsets, np.int64)
+    samples = series.samples(series.blank(start_ms))
+    value_fields(samples)[...] = bits
+    store_times(samples, start_ms, offsets_ms)
+    return samples
+
+
 @given(
     st.lists(
         st.tuples(st.integers(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS - 1), st.integers(1, 2**64 - 1)),
@@ -108,10 +121,37 @@ def test_batches_larger_than_a_block(n_streams: int, n_samples: int) -> None:
 )
 def test_samples_parse_back_to_the_same_bits(samples: list[tuple[int, int]]) -> None:
     times, bits = (list(column) for column in zip(*samples, strict=True))
-    rows = np.empty((len(samples), SAMPLE_BYTES), np.uint8)
-    store_samples(rows, np.array(times), np.array(bits, np.uint64))
-    parsed_times, parsed_bits = parse_samples(rows)
+    rows = stored_samples(times, [0], np.array(bits, np.uint64)[:, None])
+    parsed_times, parsed_bits = parse_samples(rows[:, 0])
     assert (parsed_times.tolist(), parsed_bits.tolist()) == (times, bits)
+
+
+@given(
+    st.lists(st.integers(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS - 2**36), min_size=1, max_size=20),
+    st.integers(1, 9),
+    st.sampled_from([1, 15, 1000, 16_383, 16_384, 16_385, 2**30, 2**32]),
+    st.booleans(),
+)
+@example([NOW_MS // 2**14 * 2**14 + 16_383] * 12, 5, 1, True)
+def test_rows_of_samples_cross_every_length_of_the_low_bits(
+    starts: list[int], n_samples: int, step_ms: int, alike: bool
+) -> None:
+    # rows that are alike are copies of one blank row, others are made one by one
+    starts = [starts[0] + number for number in range(20)] if alike else starts
+    offsets = [number * step_ms for number in range(n_samples)]
+    bits = np.arange(1, len(starts) * n_samples + 1, dtype=np.uint64).reshape(-1, n_samples)
+    rows = stored_samples(starts, offsets, bits)
+    parsed_times, parsed_bits = parse_samples(rows.reshape(-1, SAMPLE_BYTES))
+    assert parsed_bits.tolist() == bits.ravel().tolist()
+    expected = [start + offset for start in starts for offset in offsets]
+    assert parsed_times.tolist() == expected
+    message = prometheus_pb2.TimeSeries(
+        samples=[
+            prometheus_pb2.Sample(value=referee.float_of(value), timestamp=time)
+            for value, time in zip(bits.ravel().tolist(), expected, strict=True)
+        ]
+    )
+    assert rows.tobytes() == message.SerializeToString()
 
 
 def test_read_request_is_understood_by_the_library() -> None:

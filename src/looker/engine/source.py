@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from looker.model.fragment import FragmentBatch, FragmentState
     from looker.verify.ledger import Ledger, LedgerSlice
 
-BATCH_BYTES: Final = 1 << 20
+BATCH_BYTES: Final = 4 << 20
 MAX_BATCH_MESSAGES: Final = 64
 QUEUE_BYTES: Final = 64 << 20
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from looker.generate.mixer import sample_hashes, stream_keys
+from looker.generate.lines import LineContent
+from looker.generate.mixer import fragment_keys
+from looker.generate.values import ValueContent
 from looker.model.config import Mode, RunConfig
 from looker.model.labels import LabelScheme
 
@@ -56,26 +58,34 @@ class Content:
             include_time=config.include_time,
         )
 
-    def keys(self, streams: NDArray[np.uint32]) -> NDArray[np.uint64]:
-        """Return the keys of streams (m,), uint64 (m,)."""
-        return stream_keys(self.seed, self.generation, streams)
+    def keys(
+        self, streams: NDArray[np.uint32], fragments: NDArray[np.uint32]
+    ) -> NDArray[np.uint64]:
+        """Return the keys of fragments (m,), uint64 (m,)."""
+        return fragment_keys(self.seed, self.generation, streams, fragments)
+
+    def lines(self) -> LineContent:
+        """Return what log lines hold."""
+        return LineContent(self.n_chars, self.compressability, include_time=self.include_time)
+
+    def values(self) -> ValueContent:
+        """Return what metric samples hold."""
+        return ValueContent(self.compressability)
 
 
 class SampleGrid:
-    """Hashes and timestamps of a batch's samples, block by block: rows are fragments."""
+    """Keys and timestamps of a batch's samples: rows are fragments, columns are samples."""
 
     def __init__(self, content: Content, batch: FragmentBatch) -> None:
-        self._keys = content.keys(batch.streams)
-        self._first = batch.first_samples()
+        self.keys = content.keys(batch.streams, batch.fragments)
         self._start_ns = batch.start_ns
-        self._steps = np.arange(batch.n_samples, dtype=np.int64)
-        self._offsets_ns = self._steps * batch.step_ns
+        self._offsets_ns = np.arange(batch.n_samples, dtype=np.int64) * batch.step_ns
 
-    def hashes(self, rows: slice, samples: slice) -> NDArray[np.uint64]:
-        """Return the hashes of a block, uint64 (rows, samples)."""
-        numbers = self._first[rows, None] + self._steps[samples].view(np.uint64)
-        return sample_hashes(self._keys[rows, None], numbers)
-
-    def timestamps_ns(self, rows: slice, samples: slice) -> NDArray[np.int64]:
-        """Return the timestamps of a block, int64 (rows, samples)."""
-        return self._start_ns[rows, None] + self._offsets_ns[samples]
+    def timestamps_ns(
+        self, rows: slice, samples: slice, since_ns: NDArray[np.int64] | int = 0
+    ) -> NDArray[np.int64]:
+        """Return the timestamps of a block, int64 (rows, samples), from ``since_ns`` (rows,) on."""
+        timestamps: NDArray[np.int64] = (self._start_ns[rows] - since_ns)[:, None] + (
+            self._offsets_ns[samples]
+        )
+        return timestamps

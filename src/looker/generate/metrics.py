@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.generate.content import SampleGrid
 from looker.generate.encoder import EncodedBatch, blocks
-from looker.generate.values import value_bits
 from looker.model.config import NS_PER_MS
-from looker.wire.checksum import value_sums, weighted
-from looker.wire.columns import BLOCK_BYTES
+from looker.wire.checksum import time_checksums, value_sums, weighted_rows
+from looker.wire.columns import BLOCK_BYTES, copy_grid
 from looker.wire.prometheus import (
     SAMPLE_BYTES,
-    series_head_width,
+    SeriesRows,
     series_labels,
-    store_samples,
-    store_series_heads,
+    store_times,
+    value_fields,
 )
 
 if TYPE_CHECKING:
@@ -32,25 +30,27 @@ class MetricEncoder:
 
     def __init__(self, content: Content) -> None:
         self._content = content
-        self._labels = series_labels(content.scheme)
+        self._series = SeriesRows(series_labels(content.scheme), content.n_samples)
+        self._values = content.values()
 
     def encode(self, batch: FragmentBatch) -> EncodedBatch:
         """Generate and encode a batch, in its order."""
-        n_rows, n_samples = len(batch), batch.n_samples
-        head = series_head_width(self._labels.width, n_samples)
-        width = head + n_samples * SAMPLE_BYTES
-        buffer = np.empty(n_rows * width, np.uint8)
-        region = buffer.reshape(n_rows, width)
-        store_series_heads(region[:, :head], self._labels, batch.streams, n_samples)
-        rows = region[:, head:].reshape(n_rows, n_samples, SAMPLE_BYTES)
-        grid = SampleGrid(self._content, batch)
+        n_rows, n_samples, series = len(batch), batch.n_samples, self._series
+        keys = self._content.keys(batch.streams, batch.fragments)
+        start_ms = batch.start_ns // NS_PER_MS
+        offsets_ms = np.arange(n_samples, dtype=np.int64) * (batch.step_ns // NS_PER_MS)
+        buffer = series.blank(start_ms)
+        series.heads.store_numbers(buffer, batch.streams)
+        rows = series.samples(buffer)
         checksums = np.zeros(n_rows, np.uint64)
         for part, samples in blocks(n_rows, n_samples, _SAMPLES_PER_BLOCK):
-            timestamps_ns = grid.timestamps_ns(part, samples)
-            bits = value_bits(grid.hashes(part, samples), self._content.compressability)
             target = rows[part, samples]
-            store_samples(target, timestamps_ns // NS_PER_MS, bits)
-            sent = target[..., 3:11].view("<u8")[..., 0]
-            checksums[part] += weighted(value_sums(timestamps_ns, sent), samples).sum(axis=1)
-        offsets = np.arange(n_rows + 1, dtype=np.int64) * width
-        return EncodedBatch(batch, buffer, offsets, checksums)
+            bits = self._values.bits(keys[part], samples)
+            copy_grid(value_fields(target), bits)
+            store_times(target, start_ms[part], offsets_ms[samples])
+            # what is summed up is read from what will be sent
+            copy_grid(bits, value_fields(target))
+            checksums[part] += weighted_rows(value_sums(bits), samples)
+            checksums[part] += time_checksums(batch.start_ns[part], batch.step_ns, samples)
+        offsets = np.arange(n_rows + 1, dtype=np.int64) * series.width
+        return EncodedBatch(batch, buffer.reshape(-1), offsets, checksums)

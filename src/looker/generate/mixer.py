@@ -1,9 +1,9 @@
 """The counter-based hash that all content is made of.
 
 ``mix64`` is the finalizer of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-generators, OOPSLA 2014, with the constants of Stafford's variant 13). A stream's key depends on
-seed, generation and stream number; a sample's hash on that key and the sample's number; the words
-of a line on the sample's hash and the word's position.
+generators, OOPSLA 2014, with the constants of Stafford's variant 13). A fragment's key depends on
+seed, generation, stream and fragment number; what its samples hold, on that key and on their
+position in the fragment.
 """
 
 from __future__ import annotations
@@ -50,27 +50,42 @@ def stream_keys(seed: int, generation: int, streams: NDArray[Any]) -> NDArray[np
     return mix_in_place(streams.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64(base))
 
 
-def sample_hashes(keys: NDArray[np.uint64], samples: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the hash of each sample: ``keys`` and ``samples`` broadcast against each other."""
-    return mix_in_place(samples * np.uint64(GOLDEN) + keys)
+def fragment_keys(
+    seed: int, generation: int, streams: NDArray[Any], fragments: NDArray[Any]
+) -> NDArray[np.uint64]:
+    """Return a key for each fragment, uint64 (m,): different ones within a generation.
+
+    ``streams`` and ``fragments`` are numbers below 2**32, (m,).
+    """
+    keys = streams.astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= fragments.astype(np.uint64)
+    keys += np.uint64(mix64(mix64(seed) + generation * _GENERATION_STEP))
+    return mix_in_place(keys)
+
+
+def span_keys(keys: NDArray[np.uint64], spans: int | NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the keys of spans of fragments (m,): ``spans`` is one number, or one for each key.
+
+    The content of a long fragment is made span by span; the first span has the fragment's own key.
+    """
+    if isinstance(spans, int):
+        if not spans:
+            return keys
+        if len(keys) == 1:
+            # numpy would take ten times as long
+            return np.array([mix64(int(keys[0]) + spans * GOLDEN)], np.uint64)
+        return mix_in_place(keys + np.uint64(spans * GOLDEN & _MASK))
+    if not spans.any():
+        return keys
+    later = mix_in_place(keys + spans.astype(np.uint64) * np.uint64(GOLDEN))
+    return np.where(spans == 0, keys, later)
 
 
 @cache
-def _word_offsets(n_words: int) -> NDArray[np.uint64]:
-    return np.array([mix64(0xC0FFEE + word) for word in range(n_words)], np.uint64)
-
-
-def word_block(hashes: NDArray[np.uint64], n_words: int) -> NDArray[np.uint64]:
-    """Return ``n_words`` random words for each sample's hash (n,), uint64 (n, n_words).
-
-    Lighter than :func:`mix64`, as its input is well mixed already: every byte still depends on
-    every bit of the hash (tests hold it to byte statistics and to zstd).
-    """
-    words = hashes[:, None] + _word_offsets(n_words)
-    words *= np.uint64(_M1)
-    scratch = words >> np.uint64(32)
-    words ^= scratch
-    words *= np.uint64(_M2)
-    np.right_shift(words, np.uint64(29), out=scratch)
-    words ^= scratch
+def random_words(seed: int, n_words: int) -> NDArray[np.uint64]:
+    """Return the first words of a fixed random sequence, uint64 (n_words,), read-only."""
+    # numpy keeps the output of its bit generators stable across versions
+    words = np.random.PCG64(seed).random_raw(n_words).astype(np.uint64, copy=False)
+    words.setflags(write=False)
     return words

@@ -22,11 +22,9 @@ from looker.clock import SystemClock
 from looker.engine.read_phase import ReadPhase
 from looker.engine.write_phase import WritePhase
 from looker.generate.content import Content, SampleGrid
-from looker.generate.lines import LineContent
 from looker.generate.logs import TIMESTAMP_DIGITS, LogEncoder
 from looker.generate.metrics import MetricEncoder
 from looker.generate.population import Coupling, Population
-from looker.generate.values import value_bits
 from looker.model.config import (
     NS_PER_MS,
     NS_PER_S,
@@ -216,7 +214,7 @@ class _Stream(ABC):
         grid = SampleGrid(self._content, encoded.batch)
         row, every = slice(0, 1), slice(0, encoded.batch.n_samples)
         timestamps_ns = grid.timestamps_ns(row, every)[0]
-        content = self._samples(grid.hashes(row, every)[0], timestamps_ns)
+        content = self._samples(grid.keys, timestamps_ns)
         return Fragment(timestamps_ns, content, encoded, self._ledger.append(encoded, 0))
 
     async def push_async(self, to: Connection | str, n_fragments: int = 1) -> Pushed:
@@ -271,7 +269,7 @@ class _Stream(ABC):
 
     @abstractmethod
     def _samples(
-        self, hashes: NDArray[np.uint64], timestamps_ns: NDArray[np.int64]
+        self, keys: NDArray[np.uint64], timestamps_ns: NDArray[np.int64]
     ) -> NDArray[Any]: ...
 
     def _reach(self, to: Connection | str) -> tuple[RunConfig, Target]:
@@ -342,15 +340,15 @@ class LogStream(_Stream):
         )
 
     def _samples(
-        self, hashes: NDArray[np.uint64], timestamps_ns: NDArray[np.int64]
+        self, keys: NDArray[np.uint64], timestamps_ns: NDArray[np.int64]
     ) -> NDArray[np.uint8]:
-        content = self._content
-        digits = np.empty((len(hashes), TIMESTAMP_DIGITS), np.uint8)
+        n_samples = len(timestamps_ns)
+        digits = np.empty((n_samples, TIMESTAMP_DIGITS), np.uint8)
         store_digits(digits, timestamps_ns)
-        lines = np.empty((len(hashes), content.n_chars), np.uint8)
-        LineContent(
-            content.n_chars, content.compressability, include_time=content.include_time
-        ).store(lines, hashes, digits)
+        lines = np.empty((n_samples, self._content.n_chars), np.uint8)
+        written = self._content.lines()
+        written.store_time(lines, digits)
+        written.store_text(lines[None], keys, slice(0, n_samples))
         return lines
 
 
@@ -387,11 +385,11 @@ class MetricSeries(_Stream):
         )
 
     def _samples(
-        self,
-        hashes: NDArray[np.uint64],
-        timestamps_ns: NDArray[np.int64],  # noqa: ARG002 - values do not depend on time
+        self, keys: NDArray[np.uint64], timestamps_ns: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        return value_bits(hashes, self._content.compressability).view(np.float64)
+        every = slice(0, len(timestamps_ns))
+        values: NDArray[np.float64] = self._content.values().bits(keys, every)[0].view(np.float64)
+        return values
 
 
 def _pushed(report: WriteReport, n_samples: int) -> Pushed:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from looker.generate.lines import LineContent
 from looker.generate.logs import TIMESTAMP_DIGITS
-from looker.generate.mixer import sample_hashes
-from looker.generate.values import value_bits
 from looker.wire.columns import store_digits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.generate.content import Content
+    from looker.generate.lines import LineContent
+    from looker.generate.values import ValueContent
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,22 @@ class Expectation:
         return int(self.counts.sum())
 
     @cached_property
+    def first_pieces(self) -> NDArray[np.intp]:
+        """The first piece of each stream, intp (s,)."""
+        return np.flatnonzero(np.diff(self.streams, prepend=np.uint32(2**32 - 1)))
+
+    @cached_property
+    def stream_numbers(self) -> NDArray[np.uint32]:
+        """The streams, each once, uint32 (s,)."""
+        return self.streams[self.first_pieces]
+
+    @cached_property
+    def stream_counts(self) -> NDArray[np.int64]:
+        """The number of samples of each stream, int64 (s,)."""
+        totals: NDArray[np.int64] = np.add.reduceat(self.counts, self.first_pieces)
+        return totals
+
+    @cached_property
     def piece_of(self) -> NDArray[np.intp]:
         """The piece of each sample, intp (n_samples,)."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
@@ -67,19 +82,10 @@ class Expectation:
         times += self.sample_positions * self.content.step_ns
         return times
 
-    def hashes(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint64]:
-        """Return the hashes of some samples, uint64."""
-        pieces = self.piece_of[samples]
-        numbers = self._first_samples[pieces] + self.sample_positions[samples].view(np.uint64)
-        return sample_hashes(self._keys[pieces], numbers)
-
     @cached_property
-    def _keys(self) -> NDArray[np.uint64]:
-        return self.content.keys(self.streams)
-
-    @cached_property
-    def _first_samples(self) -> NDArray[np.uint64]:
-        return self.fragments.astype(np.uint64) * np.uint64(self.content.n_samples)
+    def keys(self) -> NDArray[np.uint64]:
+        """The keys of the pieces' fragments, uint64 (p,)."""
+        return self.content.keys(self.streams, self.fragments)
 
     def lines(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint8]:
         """Return the lines of some samples, uint8 (k, n_chars)."""
@@ -99,18 +105,22 @@ class Expectation:
         self, out: NDArray[np.uint8], samples: NDArray[np.intp] | slice, digits: NDArray[np.uint8]
     ) -> None:
         """Store the lines of some samples into ``out`` (k, n_chars)."""
-        self._lines.store(out, self.hashes(samples), digits)
+        self._lines.store_time(out, digits)
+        keys = self.keys[self.piece_of[samples]]
+        self._lines.store_text_at(out, keys, self.sample_positions[samples])
 
     @cached_property
     def _lines(self) -> LineContent:
-        content = self.content
-        return LineContent(
-            content.n_chars, content.compressability, include_time=content.include_time
-        )
+        return self.content.lines()
+
+    @cached_property
+    def _values(self) -> ValueContent:
+        return self.content.values()
 
     def bits(self, samples: NDArray[np.intp] | slice) -> NDArray[np.uint64]:
         """Return the bit patterns of the values of some samples, uint64 (k,)."""
-        return value_bits(self.hashes(samples), self.content.compressability)
+        keys = self.keys[self.piece_of[samples]]
+        return self._values.bits_at(keys, self.sample_positions[samples])
 
     def required_only(self) -> Expectation:
         """Return the same without the pieces that need not be there."""

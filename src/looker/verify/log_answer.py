@@ -1,12 +1,12 @@
 """Comparing Loki's answers with what was written.
 
-First the whole answer is predicted and compared, byte by byte, in blocks. Only where it differs is
-it parsed and aligned entry by entry.
+First the whole answer is predicted and compared, byte by byte. Only where it differs is it parsed
+and aligned entry by entry.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,10 @@ from looker.errors import DecodeError
 from looker.model.mismatch import Findings, MismatchKind
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
+from looker.verify.log_prediction import Extras, LogPredictor
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
-from looker.wire.checksum import line_sums
-from looker.wire.columns import BLOCK_BYTES
+from looker.wire.checksum import line_sums, time_sums
 from looker.wire.loki_answer import (
-    ROW_TEXT_AT,
     TOLERATED_LABELS,
     ElementForm,
     is_frame,
@@ -29,7 +28,6 @@ from looker.wire.loki_answer import (
     parse_streams,
     result_begin,
 )
-from looker.wire.records import gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +44,9 @@ class LogAnswers:
         self._content = content
         self._tolerated = TOLERATED_LABELS | ignored
         self._form: ElementForm | None = None
+        self._extras = Extras(self._tolerated)
+        self._predictor = LogPredictor(content, self._extras)
+        self._own = frozenset(content.scheme.labels(0))
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
         """Compare a ``query_range`` answer; DecodeError if it is not one."""
@@ -66,73 +67,22 @@ class LogAnswers:
                 return proof
         scheme = self._content.scheme
         form = learn_form(body, begin, scheme, self._content.n_chars, self._tolerated)
-        if form is None or form == self._form:
+        if form is None:
             return None
-        self._form = form
         return self._as_formed(body, begin, expectation, form)
 
     def _as_formed(
         self, body: bytes, begin: int, expectation: Expectation, form: ElementForm
     ) -> PageProof | None:
-        first_pieces = np.flatnonzero(np.diff(expectation.streams, prepend=np.uint32(2**32 - 1)))
-        n_rows = np.add.reduceat(expectation.counts, first_pieces)
-        head_width, row_width = form.head.width, form.row.width
-        rows_bytes = n_rows * row_width
-        # each element ends with a brace, and a comma if another follows
-        element_bytes = head_width + rows_bytes + 2
-        begins = begin + np.cumsum(element_bytes) - element_bytes
-        end = int(begins[-1] + element_bytes[-1]) - 1
-        if end >= len(body) or body[end] != ord("]") or not is_frame(body, begin, end):
+        found = self._predictor.compare(body, begin, expectation, form)
+        if found is None or not is_frame(body, begin, found.end):
             return None
-        buffer = np.frombuffer(body, np.uint8)
-        heads = gather(buffer, begins, head_width)
-        if not np.array_equal(heads, form.head.render(expectation.streams[first_pieces])):
-            return None
-        closing = begins + head_width + rows_bytes
-        if not (buffer[closing] == ord("}")).all():
-            return None
-        if not (buffer[closing[:-1] + 1] == ord(",")).all():
-            return None
-        sums = self._rows(buffer, begins + head_width, n_rows, expectation, form)
-        if sums is None:
-            return None
-        findings = Findings(added_labels=set(form.added_labels))
-        return proof_of_all(expectation, sums, findings)
-
-    def _rows(
-        self,
-        buffer: NDArray[np.uint8],
-        begins: NDArray[np.int64],
-        n_rows: NDArray[np.int64],
-        expectation: Expectation,
-        form: ElementForm,
-    ) -> NDArray[np.uint64] | None:
-        """Compare all rows; return the checksum's inner sums of the received lines."""
-        width, n_chars = form.row.width, form.row.n_chars
-        ends = np.cumsum(n_rows)
-        n_all = int(ends[-1])
-        at = np.arange(n_all, dtype=np.int64) * width + np.repeat(
-            begins - (ends - n_rows) * width, n_rows
-        )
-        last = np.zeros(n_all, np.bool_)
-        last[ends - 1] = True
-        sums = np.empty(n_all, np.uint64)
-        template = form.row.template()
-        per_block = max(1, BLOCK_BYTES // width)
-        for first in range(0, n_all, per_block):
-            block = slice(first, min(first + per_block, n_all))
-            received = gather(buffer, at[block], width)
-            expected = np.empty_like(received)
-            expected[...] = template
-            digits = expectation.digits(block)
-            expected[:, 2:21] = digits
-            expectation.store_lines(expected[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars], block, digits)
-            expected[last[block], -1] = ord("]")
-            if not np.array_equal(received, expected):
-                return None
-            lines = received[:, ROW_TEXT_AT : ROW_TEXT_AT + n_chars]
-            sums[block] = line_sums(expectation.timestamps_ns[block], lines)
-        return sums
+        ((usual, _),) = found.extras.most_common(1)
+        names = {extra: self._extras.names(extra) or frozenset() for extra in found.extras}
+        # what most rows have is predicted for the next answer
+        self._form = replace(form, row=replace(form.row, extra=usual, metadata=names[usual]))
+        added = form.added_to_head.union(*names.values()) - self._own
+        return proof_of_all(expectation, found.sums, Findings(added_labels=set(added)))
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()
@@ -195,7 +145,7 @@ class _Entries:
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
-        return line_sums(timestamps_ns, self.lines[received])
+        return line_sums(self.lines[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
         return self.text[received]

@@ -15,20 +15,12 @@ from looker.model.mismatch import Findings
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
-from looker.wire.checksum import value_sums
-from looker.wire.columns import varint
+from looker.verify.read_prediction import predicted_sums
+from looker.wire.checksum import time_sums, value_sums
 from looker.wire.decode import decode_read_response
-from looker.wire.prometheus import (
-    SAMPLE_BYTES,
-    parse_samples,
-    series_head_width,
-    series_labels,
-    store_samples,
-    store_series_heads,
-)
+from looker.wire.prometheus import series_labels
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import prometheus_pb2
-from looker.wire.records import gather, scatter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,38 +64,10 @@ class RemoteReadAnswers:
         return self._aligned(body, expectation)
 
     def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
-        first_pieces = np.flatnonzero(np.diff(expectation.streams, prepend=np.uint32(2**32 - 1)))
-        streams = expectation.streams[first_pieces]
-        n_samples = np.add.reduceat(expectation.counts, first_pieces)
-        classes, class_of = np.unique(n_samples, return_inverse=True)
-        heads = np.array(
-            [series_head_width(self._labels.width, n) for n in classes.tolist()], np.int64
-        )[class_of]
-        series_bytes = heads + n_samples * SAMPLE_BYTES
-        total = int(series_bytes.sum())
-        frame = b"\x0a" + varint(total)
-        if len(body) != len(frame) + total or not body.startswith(frame):
+        sums = predicted_sums(body, expectation, self._labels)
+        if sums is None:
             return None
-        begins = np.cumsum(series_bytes) - series_bytes
-        predicted = np.empty(total, np.uint8)
-        for number, n in enumerate(classes.tolist()):
-            chosen = np.flatnonzero(class_of == number)
-            head = np.empty((len(chosen), int(heads[chosen[0]])), np.uint8)
-            store_series_heads(head, self._labels, streams[chosen], n)
-            scatter(predicted, begins[chosen], head)
-        ends = np.cumsum(n_samples)
-        at = np.arange(int(ends[-1]), dtype=np.int64) * SAMPLE_BYTES
-        at += np.repeat(begins + heads - (ends - n_samples) * SAMPLE_BYTES, n_samples)
-        samples = np.empty((len(at), SAMPLE_BYTES), np.uint8)
-        every = slice(0, len(at))
-        store_samples(samples, expectation.timestamps_ns // NS_PER_MS, expectation.bits(every))
-        scatter(predicted, at, samples)
-        received = np.frombuffer(body, np.uint8)[len(frame) :]
-        if not np.array_equal(received, predicted):
-            return None
-        timestamps_ms, bits = parse_samples(gather(received, at, SAMPLE_BYTES))
-        findings = Findings(added_labels=set(self._added))
-        return proof_of_all(expectation, value_sums(timestamps_ms * NS_PER_MS, bits), findings)
+        return proof_of_all(expectation, sums, Findings(added_labels=set(self._added)))
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         results = decode_read_response(body)
@@ -189,7 +153,7 @@ class _Samples:
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
-        return value_sums(timestamps_ns, self.bits[received])
+        return value_sums(self.bits[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
         return _float_text(int(self.bits[received]))

@@ -44,15 +44,12 @@ def count_exact(expectation: Expectation, exact: NDArray[np.int64], findings: Fi
 
 
 def proof_of_all(
-    expectation: Expectation, inner_sums: NDArray[np.uint64], findings: Findings
+    expectation: Expectation, sums: NDArray[np.uint64], findings: Findings
 ) -> PageProof:
     """Return the proof of a page on which every expected sample came back exactly, in order.
 
-    ``inner_sums`` (n_samples,) are of the received bytes.
+    ``sums`` (p,) are the checksum's shares, of the received bytes.
     """
-    begins = np.cumsum(expectation.counts) - expectation.counts
-    products = weighted(inner_sums, expectation.sample_positions)
-    sums = np.add.reduceat(products, begins) if len(begins) else np.empty(0, np.uint64)
     count_exact(expectation, expectation.counts, findings)
     n_received = expectation.n_samples
     counts = expectation.counts

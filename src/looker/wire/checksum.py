@@ -2,24 +2,27 @@
 
 With fixed odd keys ``P`` (by position in the fragment) and ``K`` (by word of a sample), a
 fragment's checksum is ``sum_i P[i] * (K[0] * t[i] + sum_w K[w + 1] * x[i, w])`` modulo 2**64,
-where ``t`` are timestamps in nanoseconds and ``x`` the content as 8-byte little-endian words (the
-last word of a line is its last eight bytes; shorter lines are padded with zeros). Every change of
-one word changes it, as odd keys are invertible modulo 2**64. It is linear, so parts of a fragment
-that are read in different pages simply add up.
+where ``t`` are timestamps in nanoseconds and ``x`` the content as 8-byte little-endian words (a
+line's last word is padded with zeros). Every change of one word changes it, as odd keys are
+invertible modulo 2**64. It is linear, so parts of a fragment that are read in different pages
+simply add up, and so do times and content.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from looker.wire.columns import records_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POSITION_SEED: Final = 0x5EED_0001
 _WORD_SEED: Final = 0x5EED_0002
+_MASK: Final = 2**64 - 1
 
 
 @cache
@@ -44,34 +47,30 @@ def word_keys(n_words: int) -> NDArray[np.uint64]:
 def line_words(lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return lines (..., n_chars) as words (..., ceil(n_chars / 8)); the bytes are contiguous."""
     n_chars = lines.shape[-1]
-    lead = lines.shape[:-1]
-    if n_chars < 8:
-        padded = np.zeros((*lead, 8), np.uint8)
-        padded[..., :n_chars] = lines
-        words: NDArray[np.uint64] = padded.view("<u8")
-        return words
-    n_whole = n_chars // 8
-    words = np.empty((*lead, -(-n_chars // 8)), np.uint64)
-    words[..., :n_whole] = lines[..., : 8 * n_whole].view("<u8")
+    words = np.empty((*lines.shape[:-1], -(-n_chars // 8)), np.uint64)
     if n_chars % 8:
-        words[..., -1] = lines[..., -8:].view("<u8")[..., 0]
+        words[..., -1] = 0
+    records_of(words.view(np.uint8)[..., :n_chars])[...] = records_of(lines)
     return words
 
 
-def line_sums(timestamps_ns: NDArray[np.int64], lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return the inner sums of log entries: timestamps (...), lines (..., n_chars)."""
+def line_sums(lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the inner sums of the content of log entries: lines (..., n_chars)."""
     words = line_words(lines)
-    keys = word_keys(1 + words.shape[-1])
-    sums: NDArray[np.uint64] = np.dot(words, keys[1:])
-    sums += timestamps_ns.view(np.uint64) * keys[0]
+    sums: NDArray[np.uint64] = np.einsum("...w,w", words, word_keys(1 + words.shape[-1])[1:])
     return sums
 
 
-def value_sums(timestamps_ns: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return the inner sums of metric samples; ``bits`` are the floats' bit patterns."""
-    keys = word_keys(2)
-    sums: NDArray[np.uint64] = bits * keys[1]
-    sums += timestamps_ns.view(np.uint64) * keys[0]
+def time_sums(timestamps: NDArray[np.int64], unit_ns: int = 1) -> NDArray[np.uint64]:
+    """Return what timestamps (...) add to inner sums; ``unit_ns`` is their unit."""
+    factor = int(word_keys(1)[0]) * unit_ns & _MASK
+    sums: NDArray[np.uint64] = timestamps.view(np.uint64) * np.uint64(factor)
+    return sums
+
+
+def value_sums(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the inner sums of the content of metric samples: the floats' bit patterns (...)."""
+    sums: NDArray[np.uint64] = bits * word_keys(2)[1]
     return sums
 
 
@@ -83,3 +82,35 @@ def weighted(sums: NDArray[np.uint64], positions: NDArray[Any] | slice) -> NDArr
         keys = position_keys(int(positions.max(initial=0)) + 1)
     products: NDArray[np.uint64] = sums * keys[positions]
     return products
+
+
+def weighted_rows(sums: NDArray[np.uint64], positions: slice) -> NDArray[np.uint64]:
+    """Return the checksums of inner sums (m, n): those of ``n`` positions of ``m`` fragments."""
+    keys = position_keys(positions.stop)[positions]
+    if sums.flags.c_contiguous:
+        checksums: NDArray[np.uint64] = np.einsum("mn,n->m", sums, keys)
+        return checksums
+    checksums = np.empty(len(sums), np.uint64)
+    return np.add.reduce(sums * keys, axis=1, out=checksums)
+
+
+def time_checksums(
+    start_ns: NDArray[np.int64], step_ns: int, positions: slice
+) -> NDArray[np.uint64]:
+    """Return what the timestamps of some positions of fragments add to their checksums, (m,).
+
+    ``start_ns`` (m,) are those of the fragments' first samples. The sum is linear in them.
+    """
+    per_start, per_step = _time_factors(positions.start, positions.stop)
+    checksums: NDArray[np.uint64] = start_ns.view(np.uint64) * np.uint64(per_start)
+    checksums += np.uint64(per_step * step_ns & _MASK)
+    return checksums
+
+
+@lru_cache(256)
+def _time_factors(first: int, end: int) -> tuple[int, int]:
+    """Return what one ns of start, and one ns of step, adds to a checksum."""
+    keys = position_keys(end)[first:]
+    factor = int(word_keys(1)[0])
+    all_steps = int((keys * np.arange(first, end, dtype=np.uint64)).sum())
+    return int(keys.sum()) * factor & _MASK, all_steps * factor & _MASK

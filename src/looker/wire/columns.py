@@ -5,8 +5,8 @@ Arrays have any leading shape; the last axis, where there is one, runs over byte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -18,9 +18,32 @@ if TYPE_CHECKING:
 BLOCK_BYTES: Final = 512 * 1024
 """Working set of a kernel: small enough for the L2 cache, large enough for numpy's overhead."""
 
+
 _FOUR_DIGITS: Final = np.frombuffer(
     "".join(f"{number:04d}" for number in range(10_000)).encode(), dtype="<u4"
 )
+
+_SHORT_ROW: Final = 64
+
+
+def grid_order(n_rows: int, n_columns: int) -> Literal["C", "F"]:
+    """Return the memory order in which operations on a grid have the longer inner loop.
+
+    numpy spends some 10 ns on each inner loop, which is much where it has five steps.
+    """
+    return "F" if n_columns < min(n_rows, _SHORT_ROW) else "C"
+
+
+def copy_grid(out: NDArray[Any], values: NDArray[Any]) -> None:
+    """Copy a grid that is in the order of :func:`grid_order` from or to one of records.
+
+    numpy would go along the rows of ``out``, however short they are.
+    """
+    if values.shape[1] < min(values.shape[0], _SHORT_ROW):
+        for column in range(values.shape[1]):
+            out[:, column] = values[:, column]
+    else:
+        out[...] = values
 
 
 def varint(value: int) -> bytes:
@@ -94,18 +117,20 @@ def store_digits(out: NDArray[np.uint8], values: NDArray[Any]) -> None:
     # half the bits, twice the speed
     kind = np.uint32 if width <= 9 else np.uint64
     rest: NDArray[Any] = values.astype(kind)
+    # numbers are small enough for the table: clipping is cheaper than checking
     for at in range(width, 0, -4):
+        last = rest
         if at > 4:
-            high = rest // kind(10_000)
-            group = _FOUR_DIGITS.take((rest - high * kind(10_000)).astype(np.intp), mode="clip")
-            rest = high
-        else:
-            group = _FOUR_DIGITS.take(rest.astype(np.intp), mode="clip")
+            rest = last // kind(10_000)
+            last = last - rest * kind(10_000)
         if at >= 4:
-            out[..., at - 4 : at].view("<u4")[..., 0] = group
+            out[..., at - 4 : at].view("<u4")[..., 0] = _FOUR_DIGITS.take(last, mode="clip")
+        elif at == 1:
+            np.add(last, kind(ord("0")), out=out[..., 0], casting="unsafe")
         else:
-            group >>= np.uint32(8 * (4 - at))
-            store_words(out[..., :at], group)
+            store_words(
+                out[..., :at], _FOUR_DIGITS.take(last, mode="clip") >> np.uint32(8 * (4 - at))
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +159,12 @@ class NumberedText:
         self.template = np.frombuffer(template, np.uint8)
         self.holes = tuple(holes)
 
+    def behind(self, start: bytes) -> NumberedText:
+        """Return the same text with ``start`` before it."""
+        longer = NumberedText([start, self.template.tobytes()])
+        longer.holes = tuple(replace(hole, offset=hole.offset + len(start)) for hole in self.holes)
+        return longer
+
     @property
     def width(self) -> int:
         """Bytes of one text."""
@@ -141,7 +172,11 @@ class NumberedText:
 
     def store(self, out: NDArray[np.uint8], streams: NDArray[Any]) -> None:
         """Store the texts of ``streams`` (m,) into ``out`` (m, width)."""
-        out[...] = self.template
+        records_of(out)[...] = records_of(self.template)
+        self.store_numbers(out, streams)
+
+    def store_numbers(self, out: NDArray[np.uint8], streams: NDArray[Any]) -> None:
+        """Store only the numbers in the texts of ``streams`` (m,) into ``out`` (m, >= width)."""
         for hole in self.holes:
             numbers = streams if hole.divisor == 1 else streams // hole.divisor
             store_digits(out[..., hole.offset : hole.offset + hole.width], numbers)

@@ -52,11 +52,19 @@ class RowForm:
 
 @dataclass(frozen=True, slots=True)
 class ElementForm:
-    """What stands before the rows of an element, for any stream; and the form of the rows."""
+    """What stands before the rows of an element, for any stream; and the form of the rows.
+
+    ``added_to_head`` are the names of labels in the head that are not the stream's own.
+    """
 
     head: NumberedText
     row: RowForm
-    added_labels: frozenset[str]
+    added_to_head: frozenset[str]
+
+    @property
+    def added_labels(self) -> frozenset[str]:
+        """All names that the server added, in the head or in the rows."""
+        return self.added_to_head | self.row.metadata
 
 
 def result_begin(body: bytes) -> int:
@@ -102,8 +110,7 @@ def learn_form(
     row = _learn_row(body, begin + len(head), n_chars, tolerated)
     if numbered is None or row is None:
         return None
-    added = (frozenset(labels) | row.metadata) - frozenset(scheme.labels(stream))
-    return ElementForm(numbered, row, added)
+    return ElementForm(numbered, row, frozenset(labels) - frozenset(scheme.labels(stream)))
 
 
 def labels_match(
@@ -140,15 +147,21 @@ def _learn_row(body: bytes, begin: int, n_chars: int, tolerated: frozenset[str])
     if end < 0:
         return None
     extra = body[quote + 1 : end]
+    names = extra_names(extra, tolerated)
+    return None if names is None else RowForm(n_chars, extra, names)
+
+
+def extra_names(extra: bytes, tolerated: frozenset[str]) -> frozenset[str] | None:
+    """Return the names in what follows a row's line; None where not all is tolerated."""
     if not extra:
-        return RowForm(n_chars, extra)
+        return frozenset()
     try:
-        third = orjson.loads(b"[0" + extra + b"]")
+        values = orjson.loads(b"[0" + extra + b"]")
     except orjson.JSONDecodeError:
         return None
-    if len(third) != 2 or not metadata_tolerated(third[1], tolerated):
+    if len(values) != 2 or not metadata_tolerated(values[1], tolerated):
         return None
-    return RowForm(n_chars, extra, frozenset(third[1].get("structuredMetadata", {})))
+    return frozenset(values[1].get("structuredMetadata", {}))
 
 
 def metadata_tolerated(metadata: Any, tolerated: frozenset[str]) -> bool:

@@ -9,11 +9,19 @@ makes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.wire.columns import NumberedText, store_words, varint, varint_words
+from looker.wire.columns import (
+    NumberedText,
+    copy_grid,
+    grid_order,
+    records_of,
+    store_words,
+    varint,
+    varint_words,
+)
 from looker.wire.proto import prometheus_pb2
 
 if TYPE_CHECKING:
@@ -30,6 +38,12 @@ MAX_TIMESTAMP_MS: Final = 1 << 42
 
 _SAMPLE_TEMPLATE: Final = np.frombuffer(b"\x12\x10\x09" + bytes(8) + b"\x10" + bytes(6), np.uint8)
 SAMPLE_BYTES: Final = len(_SAMPLE_TEMPLATE)
+_LOW_AT: Final = 12
+_HIGH_AT: Final = 14
+_LOW_BITS: Final = 14
+"""Bits of a timestamp in the first two bytes of its varint."""
+_BLANK_BYTES: Final = 1 << 16
+_KNOWN_KINDS: Final = 16
 
 
 def _label(name: str, value: Sequence[bytes | tuple[int, int]]) -> list[bytes | tuple[int, int]]:
@@ -53,22 +67,83 @@ def series_head_width(labels_width: int, n_samples: int) -> int:
     return 1 + len(varint(labels_width + n_samples * SAMPLE_BYTES)) + labels_width
 
 
-def store_series_heads(
-    out: NDArray[np.uint8], labels: NumberedText, streams: NDArray[Any], n_samples: int
-) -> None:
-    """Store what comes before the samples of each series into ``out`` (m, head width)."""
-    fixed = np.frombuffer(b"\x0a" + varint(labels.width + n_samples * SAMPLE_BYTES), np.uint8)
-    out[:, : len(fixed)] = fixed
-    labels.store(out[:, len(fixed) :], streams)
+def series_heads(labels: NumberedText, n_samples: int) -> NumberedText:
+    """Return what comes before the samples of series of ``n_samples``."""
+    return labels.behind(b"\x0a" + varint(labels.width + n_samples * SAMPLE_BYTES))
 
 
-def store_samples(
-    out: NDArray[np.uint8], timestamps_ms: NDArray[np.int64], bits: NDArray[np.uint64]
+class SeriesRows:
+    """Series of ``n_samples`` each, filled step by step: blank rows, numbers, samples.
+
+    Of the six bytes of a timestamp, the upper four are mostly the same along a series, and few
+    different ones occur, as series keep close to wall time. So rows are copies of few blank ones.
+    """
+
+    def __init__(self, labels: NumberedText, n_samples: int) -> None:
+        self.heads = series_heads(labels, n_samples)
+        self.n_samples = n_samples
+        self.width = self.heads.width + n_samples * SAMPLE_BYTES
+        self._least = 0
+        self._known = np.empty((0, self.width), np.uint8)
+
+    def blank(self, start_ms: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return rows (m, width) without the series' numbers, values and low bits of the time."""
+        high = start_ms >> _LOW_BITS
+        least, most = int(high.min()), int(high.max())
+        n_kinds = most - least + 1
+        if n_kinds > len(high) or n_kinds * self.width > _BLANK_BYTES:
+            return self._make(high)
+        if not self._least <= least <= most < self._least + len(self._known):
+            self._least = least
+            n_known = max(n_kinds, min(_KNOWN_KINDS, _BLANK_BYTES // self.width))
+            self._known = self._make(np.arange(least, least + n_known))
+        rows: NDArray[np.uint8] = records_of(self._known)[high - self._least].view(np.uint8)
+        return rows.reshape(len(high), self.width)
+
+    def _make(self, high: NDArray[np.int64]) -> NDArray[np.uint8]:
+        rows = np.empty((len(high), self.width), np.uint8)
+        records_of(rows[:, : self.heads.width])[...] = records_of(self.heads.template)
+        samples = self.samples(rows)
+        records_of(samples)[...] = records_of(_SAMPLE_TEMPLATE)
+        words = varint_words(high.astype(np.uint32), 4)[:, None]
+        grid = samples[..., _HIGH_AT:].view("<u4")[..., 0]
+        copy_grid(grid, np.broadcast_to(words, grid.shape))
+        return rows
+
+    def samples(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """View the samples of rows (m, width): (m, n_samples, 18)."""
+        return rows[:, self.heads.width :].reshape(len(rows), self.n_samples, SAMPLE_BYTES)
+
+
+def value_fields(samples: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """View the bit patterns of the values of samples (m, n, 18): (m, n)."""
+    bits: NDArray[np.uint64] = samples[..., 3:11].view("<u8")[..., 0]
+    return bits
+
+
+def store_times(
+    out: NDArray[np.uint8], start_ms: NDArray[np.int64], offsets_ms: NDArray[np.int64]
 ) -> None:
-    """Store samples (...) into ``out`` (..., 18); no value may have the bits of +0.0."""
-    out[...] = _SAMPLE_TEMPLATE
-    out[..., 3:11].view("<u8")[..., 0] = bits
-    store_words(out[..., 12:18], varint_words(timestamps_ms, _TIMESTAMP_BYTES))
+    """Store timestamps into samples ``out`` (m, n, 18) of blank rows that were made for them.
+
+    Sample ``i`` of row ``j`` is at ``start_ms[j] + offsets_ms[i]``; offsets are not negative and
+    ascend.
+    """
+    shape = out.shape[:2]
+    low = (start_ms & ((1 << _LOW_BITS) - 1)).astype(np.uint32)
+    times = np.empty(shape, np.uint32, grid_order(*shape))
+    np.add(low[:, None], np.minimum(offsets_ms, 1 << 30).astype(np.uint32), out=times)
+    crossing = np.flatnonzero(times[:, -1] >> np.uint32(_LOW_BITS))
+    words = times.astype(np.uint16, order="K")
+    upper = words & np.uint16(0x3F80)
+    words += upper  # one bit up
+    words |= np.uint16(0x8080)
+    copy_grid(out[..., _LOW_AT:_HIGH_AT].view("<u2")[..., 0], words)
+    if len(crossing):
+        times_ms = start_ms[crossing, None] + offsets_ms
+        stamps = np.empty((*times_ms.shape, _TIMESTAMP_BYTES), np.uint8)
+        store_words(stamps, varint_words(times_ms, _TIMESTAMP_BYTES))
+        out[crossing, :, _LOW_AT:] = stamps
 
 
 def parse_samples(

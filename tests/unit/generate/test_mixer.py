@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 import referee
 from looker.generate.logs import LogEncoder
 from looker.generate.metrics import MetricEncoder
-from looker.generate.mixer import mix64, mix_in_place, sample_hashes, stream_keys, word_block
+from looker.generate.mixer import (
+    fragment_keys,
+    mix64,
+    mix_in_place,
+    random_words,
+    span_keys,
+    stream_keys,
+)
 
 if TYPE_CHECKING:
     from looker.generate.content import Content
@@ -52,32 +59,52 @@ def test_arrays_of_any_shape_are_mixed() -> None:
     assert np.array_equal(mix_in_place(array.copy()), expected)
 
 
-@given(words, st.integers(0, 2**42), st.integers(0, 2**32 - 1), st.integers(0, 2**60))
-def test_keys_and_hashes_are_the_referees(
-    seed: int, generation: int, stream: int, number: int
+@given(
+    words,
+    st.integers(0, 2**42),
+    st.lists(
+        st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), min_size=1, max_size=5
+    ),
+    st.integers(0, 2**20),
+)
+def test_keys_are_the_referees(
+    seed: int, generation: int, fragments: list[tuple[int, int]], span: int
 ) -> None:
     content = referee.make_content(seed=seed, generation=generation)
-    keys = stream_keys(seed, generation, np.array([stream], np.uint32))
-    assert np.array_equal(keys, content.keys(np.array([stream], np.uint32)))
-    hashes = sample_hashes(keys, np.array([number], np.uint64))
-    assert hashes.tolist() == [referee.sample_hash(content, stream, number)]
+    columns = [np.array(column, np.uint32) for column in zip(*fragments, strict=True)]
+    keys = fragment_keys(seed, generation, *columns)
+    assert np.array_equal(keys, content.keys(*columns))
+    expected = [referee.fragment_key(content, *one) for one in fragments]
+    assert keys.tolist() == expected
+    of_span = [referee.span_key(key, span) for key in expected]
+    assert span_keys(keys, span).tolist() == of_span
+    spans = np.arange(len(keys)) * span
+    each = [referee.span_key(key, n * span) for n, key in enumerate(expected)]
+    assert span_keys(keys, spans).tolist() == each
+    assert keys.tolist() == expected  # what came in is left as it was
 
 
-def test_each_argument_changes_the_hash() -> None:
-    hashes = set()
-    for seed, generation, stream in product(range(8), range(8), range(8)):
-        keys = stream_keys(seed, generation, np.array([stream], np.uint32))
-        hashes |= set(sample_hashes(keys, np.arange(8, dtype=np.uint64)).tolist())
-    assert len(hashes) == 8**4
+def test_each_argument_changes_the_key() -> None:
+    keys = set()
+    numbers = np.arange(8, dtype=np.uint32)
+    for seed, generation, span in product(range(8), range(8), range(8)):
+        for streams, fragments in ((np.full(8, n, np.uint32), numbers) for n in range(8)):
+            own = span_keys(fragment_keys(seed, generation, streams, fragments), span)
+            keys |= set(own.tolist())
+    assert len(keys) == 8**5
 
 
-def test_every_byte_of_a_word_depends_on_every_bit_of_the_hash() -> None:
-    base = np.array([mix64(number) for number in range(64)], np.uint64)
-    original = word_block(base, 3).view(np.uint8)
-    assert original.shape == (64, 24)
-    for bit in range(64):
-        changed = word_block(base ^ np.uint64(1 << bit), 3).view(np.uint8)
-        assert (changed != original).any(axis=0).all()
+def test_random_words_are_one_sequence_however_many_are_asked_for() -> None:
+    assert random_words(5, 10).tolist() == np.random.PCG64(5).random_raw(10).tolist()
+    assert np.array_equal(random_words(5, 1000)[:10], random_words(5, 10))
+    assert not random_words(5, 10).flags.writeable
+
+
+def test_stream_keys_differ_by_seed_generation_and_stream() -> None:
+    keys = set()
+    for seed, generation in product(range(8), range(8)):
+        keys |= set(stream_keys(seed, generation, np.arange(8)).tolist())
+    assert len(keys) == 8**3
 
 
 def lines_and_values(
@@ -121,20 +148,25 @@ def test_content_differs_by_seed_and_generation_alone(metrics: bool) -> None:
 
 
 @pytest.mark.parametrize("metrics", [False, True])
-def test_samples_are_numbered_through_a_streams_fragments(metrics: bool) -> None:
-    # four fragments of three samples hold what three fragments of four samples hold
-    texts = []
-    for n_samples in (3, 4):
-        content = referee.make_content(metrics=metrics, n_samples=n_samples, step_ns=referee.MS)
-        tail = 19 if metrics else 25
-        for fragment in range(12 // n_samples):
-            start = referee.NS + fragment * n_samples * referee.MS
-            batch = referee.make_batch(content, [2], [fragment], [start])
-            encoder = MetricEncoder(content) if metrics else LogEncoder(content)
-            body = encoder.encode(batch).buffer.tobytes()
-            expected = [value for _, value in referee.fragment_samples(content, 2, fragment, start)]
-            for value in expected:
-                wire = value.to_bytes(8, "little") if metrics else value[-tail:].encode()
-                assert wire in body
-            texts.append(expected)
-    assert sum(texts[:4], []) == sum(texts[4:], [])  # noqa: RUF017 - a dozen items
+@pytest.mark.parametrize("n_samples", [1, 3, 70, 5000, 40_000])
+def test_content_is_the_referees(metrics: bool, n_samples: int) -> None:
+    # from single samples to fragments of several spans
+    content = referee.make_content(metrics=metrics, n_samples=n_samples, step_ns=referee.MS)
+    expectation_of = content.values() if metrics else content.lines()
+    keys = content.keys(np.array([2, 9], np.uint32), np.array([0, 3], np.uint32))
+    chosen = sorted({0, n_samples // 2, n_samples - 1})
+    for row, (stream, fragment) in enumerate(((2, 0), (9, 3))):
+        for position in chosen:
+            number = fragment * n_samples + position
+            if metrics:
+                whole = expectation_of.bits(keys, slice(0, n_samples))
+                single = expectation_of.bits_at(keys[[row]], np.array([position]))
+                expected = referee.value_bits(content, stream, number)
+                assert int(whole[row, position]) == int(single[0]) == expected
+            else:
+                lines = np.zeros((2, n_samples, content.n_chars), np.uint8)
+                expectation_of.store_text(lines, keys, slice(0, n_samples))
+                line = np.zeros((1, content.n_chars), np.uint8)
+                expectation_of.store_text_at(line, keys[[row]], np.array([position]))
+                text = referee.line(content, stream, number, referee.NS)[20:].encode()
+                assert lines[row, position, 20:].tobytes() == line[0, 20:].tobytes() == text

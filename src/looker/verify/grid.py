@@ -1,0 +1,169 @@
+"""The samples of an expectation as a grid, regenerated block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from looker.wire.checksum import position_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from looker.generate.lines import LineContent
+    from looker.generate.values import ValueContent
+    from looker.verify.expectation import Expectation
+
+_LEAST_PER_SEGMENT: Final = 32
+"""Samples, of all rows, for which a step of its own per segment pays."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Progression:
+    """One number per sample, int64: ``base`` (r, 1) plus ``steps`` (c,), or ``base`` (r, c)."""
+
+    base: NDArray[np.int64]
+    steps: NDArray[np.int64] | None
+
+    def block(self, rows: slice, columns: slice) -> NDArray[np.int64]:
+        if self.steps is None:
+            return self.base[rows, columns]
+        return self.base[rows] + self.steps[columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Columns ``[begin, end)`` that hold, in each row, a part of one fragment."""
+
+    begin: int
+    end: int
+    position: int
+    number: int
+
+
+class Grid:
+    """Keys and timestamps of all samples: rows are streams, columns their samples in order.
+
+    Streams that differ in their number of samples make a single row of all samples instead. In
+    both cases the samples are in the order of the expectation, row by row. Mostly all streams have
+    their fragments in the same columns, and go on where a fragment ended, so that a fragment's key
+    and one progression of times are all there is to keep.
+    """
+
+    def __init__(self, expectation: Expectation, unit_ns: int = 1) -> None:
+        """``unit_ns`` is that of the timestamps; it divides all of them."""
+        self._expectation = expectation
+        content = expectation.content
+        totals = expectation.stream_counts
+        self.uniform = bool((totals == totals[0]).all())
+        self.shape = (len(totals), int(totals[0])) if self.uniform else (1, int(totals.sum()))
+        self.unit_ns = unit_ns
+        counts = expectation.counts
+        self._begins = np.cumsum(counts) - counts
+        self._times = self._progression(
+            expectation.start_ns // unit_ns if unit_ns > 1 else expectation.start_ns,
+            content.step_ns // unit_ns,
+        )
+        self._segments = self._common_segments()
+        self._position_keys = self._keys_of_positions()
+
+    def _progression(self, firsts: NDArray[np.int64], step: int) -> _Progression:
+        """``firsts`` (p,) are the values of the pieces' first samples."""
+        expectation = self._expectation
+        counts, begins_stream = expectation.counts, expectation.first_pieces
+        if self.uniform:
+            joined = firsts[1:] == firsts[:-1] + counts[:-1] * step
+            joined[begins_stream[1:] - 1] = True
+            if joined.all():
+                steps = np.arange(self.shape[1], dtype=np.int64) * step
+                return _Progression(firsts[begins_stream, None], steps)
+        values = np.arange(expectation.n_samples, dtype=np.int64) * step
+        values += np.repeat(firsts - self._begins * step, counts)
+        return _Progression(values.reshape(self.shape), None)
+
+    def _common_segments(self) -> list[_Segment] | None:
+        """Return the columns of the fragments, where all rows have them alike; None otherwise."""
+        expectation = self._expectation
+        n_rows = self.shape[0]
+        n_segments, rest = divmod(len(expectation.counts), n_rows)
+        if rest or n_segments * _LEAST_PER_SEGMENT > expectation.n_samples + _LEAST_PER_SEGMENT:
+            return None
+        counts = expectation.counts.reshape(n_rows, n_segments)
+        positions = expectation.positions.reshape(n_rows, n_segments)
+        if not ((counts == counts[0]).all() and (positions == positions[0]).all()):
+            return None
+        ends = np.cumsum(counts[0])
+        columns = zip(
+            (ends - counts[0]).tolist(), ends.tolist(), positions[0].tolist(), strict=True
+        )
+        return [_Segment(*place, number) for number, place in enumerate(columns)]
+
+    def _keys_of_positions(self) -> NDArray[np.uint64]:
+        """Return the checksum's keys, (1, c) where all rows have the same, else (r, c)."""
+        expectation = self._expectation
+        keys = position_keys(expectation.content.n_samples)
+        if self._segments is None:
+            return keys[expectation.sample_positions].reshape(self.shape)
+        parts = [keys[one.position : one.position + one.end - one.begin] for one in self._segments]
+        return np.concatenate(parts)[None]
+
+    def store_text(
+        self, out: NDArray[np.uint8], lines: LineContent, rows: slice, columns: slice
+    ) -> None:
+        """Store the text of a block of log entries into lines ``out`` (rows, columns, n_chars)."""
+        if self._segments is None:
+            lines.store_text_at(out, *self._places(rows, columns))
+            return
+        for part, keys, positions in self._parts(rows, columns):
+            lines.store_text(out[:, part], keys, positions)
+
+    def bits(self, values: ValueContent, rows: slice, columns: slice) -> NDArray[np.uint64]:
+        """Return the bit patterns of a block of metric samples, uint64 (rows, columns)."""
+        if self._segments is None:
+            return values.bits_at(*self._places(rows, columns))
+        parts = [values.bits(keys, places) for _, keys, places in self._parts(rows, columns)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _parts(
+        self, rows: slice, columns: slice
+    ) -> Iterator[tuple[slice, NDArray[np.uint64], slice]]:
+        """Yield the segments of a block: columns in it, keys of rows, positions in fragments."""
+        segments = self._segments or ()
+        n_segments = len(segments)
+        for one in segments:
+            begin, end = max(one.begin, columns.start), min(one.end, columns.stop)
+            if begin < end:
+                keys = self._expectation.keys.reshape(-1, n_segments)[rows, one.number]
+                first = one.position + begin - one.begin
+                part = slice(begin - columns.start, end - columns.start)
+                yield part, np.ascontiguousarray(keys), slice(first, first + end - begin)
+
+    def _places(self, rows: slice, columns: slice) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Return the keys and positions of a block's samples, (rows, columns) each."""
+        expectation = self._expectation
+        pieces = expectation.piece_of.reshape(self.shape)[rows, columns]
+        positions = expectation.sample_positions.reshape(self.shape)[rows, columns]
+        return expectation.keys[pieces], positions
+
+    def timestamps(self, rows: slice, columns: slice) -> NDArray[np.int64]:
+        """Return the timestamps of a block in the grid's unit, int64 (rows, columns)."""
+        return self._times.block(rows, columns)
+
+    def weighted(
+        self, inner_sums: NDArray[np.uint64], rows: slice, columns: slice
+    ) -> NDArray[np.uint64]:
+        """Multiply a block's inner sums of the checksum with the keys of their positions."""
+        shared = len(self._position_keys) == 1
+        products: NDArray[np.uint64] = (
+            inner_sums * self._position_keys[slice(0, 1) if shared else rows, columns]
+        )
+        return products
+
+    def sums(self, products: NDArray[Any]) -> NDArray[np.uint64]:
+        """Add up products (rows, columns) of the whole grid by piece: the checksum's shares."""
+        sums: NDArray[np.uint64] = np.add.reduceat(products.reshape(-1), self._begins)
+        return sums

@@ -1,0 +1,98 @@
+"""Predicting a remote read answer, and comparing it in blocks.
+
+Its layout and its labels are known, so labels are compared as bytes; samples are decoded, each of
+their bytes, and compared with the regenerated ones as numbers, which takes less than encoding them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from looker.generate.encoder import blocks
+from looker.model.config import NS_PER_MS
+from looker.verify.grid import Grid
+from looker.wire.checksum import time_sums, value_sums
+from looker.wire.columns import varint
+from looker.wire.prometheus import SAMPLE_BYTES, series_head_width, series_heads
+from looker.wire.records import gather
+from looker.wire.sample_blocks import decode_samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from looker.verify.expectation import Expectation
+    from looker.wire.columns import NumberedText
+
+_SAMPLES_PER_BLOCK: Final = 16_384
+
+
+def predicted_sums(
+    body: bytes, expectation: Expectation, labels: NumberedText
+) -> NDArray[np.uint64] | None:
+    """Return the pieces' shares of the checksum (p,), of the received bytes.
+
+    None where the answer is not as predicted: series in the order of their labels, each with its
+    samples in the order of time.
+    """
+    counts = expectation.stream_counts
+    classes, class_of = np.unique(counts, return_inverse=True)
+    head_widths = [series_head_width(labels.width, n) for n in classes.tolist()]
+    series_bytes = np.array(head_widths, np.int64)[class_of] + counts * SAMPLE_BYTES
+    total = int(series_bytes.sum())
+    frame = b"\x0a" + varint(total)
+    if len(body) != len(frame) + total or not body.startswith(frame):
+        return None
+    begins = np.cumsum(series_bytes) - series_bytes + len(frame)
+    buffer = np.frombuffer(body, np.uint8)
+    if len(classes) == 1:
+        return _class_sums(buffer, begins, expectation, labels, head_widths[0])
+    sums = np.empty(len(expectation.counts), np.uint64)
+    class_of_piece = np.repeat(class_of, np.diff(expectation.first_pieces, append=len(sums)))
+    for number, head_width in enumerate(head_widths):
+        pieces = class_of_piece == number
+        found = _class_sums(
+            buffer, begins[class_of == number], expectation.of(pieces), labels, head_width
+        )
+        if found is None:
+            return None
+        sums[pieces] = found
+    return sums
+
+
+def _class_sums(
+    buffer: NDArray[np.uint8],
+    begins: NDArray[np.int64],
+    expectation: Expectation,
+    labels: NumberedText,
+    head_width: int,
+) -> NDArray[np.uint64] | None:
+    """Compare the series that have one number of samples; ``begins`` (s,) is where they are."""
+    grid = Grid(expectation, NS_PER_MS)
+    n_series, n_samples = grid.shape
+    heads = series_heads(labels, n_samples).render(expectation.stream_numbers)
+    if not np.array_equal(gather(buffer, begins, head_width), heads):
+        return None
+    size = head_width + n_samples * SAMPLE_BYTES
+    side_by_side = bool((np.diff(begins) == size).all())
+    products = np.empty(grid.shape, np.uint64)
+    values = expectation.content.values()
+    for part, columns in blocks(n_series, n_samples, _SAMPLES_PER_BLOCK):
+        source, begin = buffer, int(begins[part.start])
+        n = part.stop - part.start
+        if n > 1 and not side_by_side:
+            source, begin = gather(buffer, begins[part], size).reshape(-1), 0
+        begin += head_width + columns.start * SAMPLE_BYTES
+        found = decode_samples(source, begin, (n, columns.stop - columns.start), size)
+        if found is None:
+            return None
+        timestamps_ms, bits = found
+        if not np.array_equal(timestamps_ms, grid.timestamps(part, columns)):
+            return None
+        if not np.array_equal(bits, grid.bits(values, part, columns)):
+            return None
+        inner_sums = value_sums(bits)
+        inner_sums += time_sums(timestamps_ms, NS_PER_MS)
+        products[part, columns] = grid.weighted(inner_sums, part, columns)
+    return grid.sums(products)
