@@ -55,7 +55,7 @@ def generate(barrier: Barrier, results: Connection, duration_s: float, *, metric
         if message is None:
             news.wait(1.0)
             continue
-        n_bytes += int(message.offsets[-1])
+        n_bytes += message.n_bytes
         source.resolve(message)
     elapsed, elapsed_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
     source.stop()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def test_share_of_prometheus(table: Table, tmp_path: Path) -> None:
     require_prometheus()
-    n_fragments = 1 if table.quick else 60
+    n_fragments = 1 if table.quick else 30
     measured, reference = [], []
-    for round_number in range(1 if table.quick else 5):
+    for round_number in range(1 if table.quick else 3):
         directory = tmp_path / str(round_number)
         directory.mkdir()
         with Prometheus(directory) as server:

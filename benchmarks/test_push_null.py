@@ -91,7 +91,7 @@ def test_push_against_snappy_and_a_bare_socket(table: Table, tmp_path: Path, sha
                 client.push(compress(bodies[number % len(bodies)]))
             return 1000 * (time.process_time() - begun) / n_pushes
 
-        measured, reference = paired(1 if table.quick else 7, looker_ms, bare_ms)
+        measured, reference = paired(1 if table.quick else 5, looker_ms, bare_ms)
     name = f"{shape.name}: push / snappy + bare socket"
     row = table.add(name, shape.goal, measured, reference, "ms")
     assert row.ratio > 0

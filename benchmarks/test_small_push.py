@@ -51,7 +51,7 @@ def test_small_push_against_aiohttp(table: Table, tmp_path: Path) -> None:
     encoded = encoder.encode(batch(100, _N_ENTRIES, 1))
     bodies = [bytes(compress(raw.data)) for _, raw in encoded.messages(1)]
     assert 1900 < len(bodies[0]) < 2200
-    n_streams, n_fragments = (100, 5) if table.quick else (1000, 20)
+    n_streams, n_fragments = (100, 5) if table.quick else (1000, 10)
 
     with null_target(tmp_path) as url:
 
@@ -67,7 +67,7 @@ def test_small_push_against_aiohttp(table: Table, tmp_path: Path) -> None:
             push_url = f"{url}/loki/api/v1/push"
             return uvloop.run(push_with_aiohttp(push_url, bodies, n_streams * n_fragments))
 
-        measured, reference = paired(1 if table.quick else 7, looker_ms, aiohttp_ms)
+        measured, reference = paired(1 if table.quick else 5, looker_ms, aiohttp_ms)
     row = table.add(
         "2 kB body: whole push / bare aiohttp push", "<= 1.5", measured, reference, "ms"
     )

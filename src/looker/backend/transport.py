@@ -338,7 +338,8 @@ class _Attempt:
                 transport.write(body)
             else:
                 transport.write(b"".join((head, body)))
-        if not connection.paused:
+        # transports do not raise where writing fails
+        if not connection.paused and not transport.is_closing():
             self.phase = _Phase.WRITTEN
 
     def succeed(self) -> None:
@@ -427,8 +428,9 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the last bytes are with the socket, or nearly so."""
         self.paused = False
-        if self._attempt is not None and self._attempt.phase is _Phase.WRITING:
-            self._attempt.phase = _Phase.WRITTEN
+        attempt = self._attempt
+        if attempt is not None and not self.transport.is_closing():
+            attempt.phase = _Phase.WRITTEN
 
     def eof_received(self) -> bool:
         """Take the end that the peer has sent, before anything else happens."""

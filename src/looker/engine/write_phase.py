@@ -133,7 +133,7 @@ class WritePhase:
 
     async def _deliver(self, message: Message, source: MessageSource) -> None:
         """Push a message; one that can never fit is divided, and its parts are pushed in turn."""
-        n_fragments = len(message.streams)
+        n_fragments = len(message)
         n_samples = n_fragments * self._config.n_samples_per_fragment
         result = await self._client.push(message.body, n_samples)
         self._record_attempts(result)
@@ -162,7 +162,7 @@ class WritePhase:
             report.service.record_us(service_ns // 1000)
 
     def _record(self, message: Message, result: PushResult) -> None:
-        report, n_fragments = self._report, len(message.streams)
+        report, n_fragments = self._report, len(message)
         message.settle(result.state, sent_again=result.n_attempts > 1)
         report.fragments_pushed += n_fragments
         report.push.record_us(result.total_ns // 1000)
@@ -195,7 +195,7 @@ class WritePhase:
         if self._config.mode is Mode.LOGS:
             # these entries may have had short timestamps; others will have long ones
             widest = entry_layout(MAX_NANOS_BYTES, self._config.n_chars_per_line).width
-            largest = int(largest * min(1.0, int(message.offsets[-1]) / (n_samples * widest)))
+            largest = int(largest * min(1.0, message.n_bytes / (n_samples * widest)))
         if largest >= 1:
             return f"the largest --n-entries-per-stream-fragment that fits is {largest}"
         return "not even one entry fits: lower --n-chars-per-msg"

@@ -26,6 +26,7 @@ MAX_OUTSTANDING: Final = 2
 """Fragments of one stream that are generated and not yet answered for: one on the wire, one
 ahead."""
 _SCAN: Final = 65_536
+_MIN_SCAN: Final = 1_024
 _START_GENERATION: Final = 2**40
 """Keeps the hash of a stream's start apart from that of its content."""
 
@@ -96,7 +97,7 @@ class Picked:
 class Population:
     """Streams ``first`` to ``first + n - 1`` of a generation: about 16 bytes for each.
 
-    Not thread-safe: one thread picks, and the same lock guards :meth:`resolve`.
+    Not thread-safe: the thread that picks also resolves.
     """
 
     def __init__(
@@ -135,9 +136,12 @@ class Population:
         """
         chosen: list[NDArray[np.intp]] = []
         n_chosen, scanned = 0, 0
+        # most are ready as a rule: no need to look at many more than are wanted
+        scan = min(_SCAN, max(_MIN_SCAN, 2 * n_wanted))
         while scanned < self.n and n_chosen < n_wanted:
             at = self._cursor
-            until = min(at + _SCAN, self.n, at + self.n - scanned)
+            until = min(at + scan, self.n, at + self.n - scanned)
+            scan = min(_SCAN, 2 * scan)
             found = at + np.flatnonzero(self._ready(slice(at, until), now_ns))
             if len(found) > n_wanted - n_chosen:
                 found = found[: n_wanted - n_chosen]
@@ -160,8 +164,8 @@ class Population:
         return int(self.coupling.ready_at(self.next_ns[open_], now_ns).min())
 
     def resolve(self, streams: NDArray[np.uint32]) -> None:
-        """Note that a fragment of each of these (different) streams has been answered for."""
-        self.outstanding[streams - np.uint32(self.first)] -= 1
+        """Note that a fragment of each of these streams has been answered for."""
+        np.subtract.at(self.outstanding, streams - np.uint32(self.first), np.uint8(1))
 
     def lags_ns(self, streams: NDArray[np.uint32], now_ns: int) -> NDArray[np.int64]:
         """Return how far behind wall time the newest samples of these streams are."""
