@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from looker.backend.outcomes import Product, classify
 from looker.errors import DecodeError, TargetError
 from looker.model.config import NS_PER_MS, ReadApi
-from looker.wire.prometheus import read_request
 from looker.wire.snappy import compress, decompress
 
 if TYPE_CHECKING:
@@ -173,6 +172,8 @@ class RemoteReadApi(_Pushes):
 
     def query(self, query: RangeQuery) -> Request:
         """Return the request for the samples of a range."""
+        from looker.wire.prometheus import read_request  # noqa: PLC0415 - imports protobuf
+
         # remote read includes both ends
         body = read_request(
             query.start_ns // NS_PER_MS, query.end_ns // NS_PER_MS - 1, [query.matcher]

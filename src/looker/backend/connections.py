@@ -83,9 +83,7 @@ def _proxy(origin: Origin) -> SplitResult | None:
     return urlsplit(url if "://" in url else f"http://{url}")
 
 
-async def connect(
-    origin: Origin, tls: ssl.SSLContext | None, protocol: Callable[[], _P]
-) -> _P:
+async def connect(origin: Origin, tls: ssl.SSLContext | None, protocol: Callable[[], _P]) -> _P:
     """Connect, with a TLS handshake where ``tls`` is given; OSError where that fails.
 
     All addresses of a name are tried, as in RFC 8305 (Happy Eyeballs).

@@ -144,9 +144,7 @@ class Transport(httpx.AsyncBaseTransport):
         time-outs (none if one of them is None); connecting has the transport's own limit.
         """
         body = await request.aread()
-        headers = {
-            name: value for name, value in request.headers.items() if name not in _FRAMING
-        }
+        headers = {name: value for name, value in request.headers.items() if name not in _FRAMING}
         # only what _gunzip can bound may be asked for
         if "accept-encoding" in headers:
             asks_gzip = "gzip" in headers["accept-encoding"]

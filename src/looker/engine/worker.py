@@ -34,12 +34,9 @@ from looker.engine.messages import (
     WorkerPlan,
     WriteEnded,
 )
-from looker.engine.read_phase import ReadPhase
 from looker.engine.write_phase import WritePhase
 from looker.errors import ExitCode
 from looker.generate.content import Content
-from looker.generate.logs import LogEncoder
-from looker.generate.metrics import MetricEncoder
 from looker.generate.mixer import mix64
 from looker.generate.population import Coupling, Population
 from looker.model.config import NS_PER_MS, NS_PER_S, Mode
@@ -50,6 +47,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from looker.clock import Clock
+    from looker.engine.read_phase import ReadPhase
     from looker.generate.encoder import Encoder
     from looker.model.config import RunConfig
 
@@ -147,10 +145,7 @@ class Worker:
         self._generation = generation
         config, share = self._config, self._share
         self._content = Content.of(config, generation)
-        if config.mode is Mode.LOGS:
-            self._encoder = LogEncoder(self._content)
-        else:
-            self._encoder = MetricEncoder(self._content)
+        self._encoder = encoder_for(self._content, config.mode)
         self._population = Population(
             seed=config.seed,
             generation=generation,
@@ -180,6 +175,9 @@ class Worker:
     async def _read(self, client: Client, cycle: int) -> ReadReport:
         if self._ledger is None:
             return ReadReport(skipped=True)
+        # a worker is ready sooner without what it may never need
+        from looker.engine.read_phase import ReadPhase  # noqa: PLC0415
+
         share = self._share
         reading = self._phase = ReadPhase(
             config=self._config,
@@ -245,6 +243,17 @@ class Worker:
         except RuntimeError:
             # the loop is closed: this worker is through, and nobody waits for commands
             return
+
+
+def encoder_for(content: Content, mode: Mode) -> Encoder:
+    """Return the encoder of a generation, imported when it is needed."""
+    if mode is Mode.LOGS:
+        from looker.generate.logs import LogEncoder  # noqa: PLC0415 - see above
+
+        return LogEncoder(content)
+    from looker.generate.metrics import MetricEncoder  # noqa: PLC0415 - see above
+
+    return MetricEncoder(content)
 
 
 def coupling_of(config: RunConfig) -> Coupling:
