@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from looker.verify.pages import Page
     from looker.verify.proof import PageProof
 
-_BAND_ROWS: Final = 1_000_000
+_MAX_BAND_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
+_MIN_BAND_ROWS: Final = 100_000
+_BANDS: Final = 16
+"""Into so many bands rows are cut as a rule: each costs looking through the whole ledger."""
 _MAX_ENTRIES: Final = 5_000
 """Loki's ``max_entries_limit_per_query``, as it comes."""
 _MAX_UNLIMITED_ENTRIES: Final = 50_000
@@ -149,8 +152,10 @@ class ReadPhase:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""
         first, end = self._streams
         size = self._content.scheme.group_size
-        rows_per_stream = max(1, len(self._ledger) // max(1, end - first))
-        step = max(1, _BAND_ROWS // rows_per_stream // size) * size
+        n_rows = len(self._ledger)
+        band_rows = min(_MAX_BAND_ROWS, max(_MIN_BAND_ROWS, n_rows // _BANDS))
+        rows_per_stream = max(1, n_rows // max(1, end - first))
+        step = max(1, band_rows // rows_per_stream // size) * size
         for begin in range(first, end, step):
             yield begin, min(begin + step, end)
 

@@ -131,7 +131,8 @@ class MessageSource:
         self._n_bytes_put = 0
         self._n_bytes_taken = 0
         self._outcomes = _Outcomes()
-        self._last_message = np.full(population.n, -1, np.int64)
+        # the last 32 bits of the number of each stream's last message
+        self._last_message = np.zeros(population.n, np.uint32)
         self._next_number = 0
         self._wants = _Wants.NOTHING
         self._hungry = False
@@ -273,10 +274,14 @@ class MessageSource:
         index = batch.streams - np.uint32(self._population.first)
         # only these have a fragment that is not answered for yet
         waiting = self._population.outstanding[index] >= MAX_OUTSTANDING
-        earlier = self._last_message[index] if waiting.any() else None
         n_fragments, number = self._per_message, self._next_number
         numbers = number + np.arange(len(batch)) // n_fragments
-        self._last_message[index] = numbers
+        earlier = None
+        if waiting.any():
+            # fewer than 2**32 messages ago
+            n_ago = (numbers[0] - self._last_message[index]) & 0xFFFF_FFFF
+            earlier = numbers[0] - n_ago
+        self._last_message[index] = numbers & 0xFFFF_FFFF
         self._next_number = int(numbers[-1]) + 1
         newest_ns = batch.start_ns[::n_fragments] + (batch.n_samples - 1) * batch.step_ns
         messages = zip(encoded.messages(n_fragments), newest_ns.tolist(), strict=True)

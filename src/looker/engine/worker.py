@@ -127,6 +127,7 @@ class Worker:
                 writing = self._phase = self._write_phase(client, cycle)
                 report = await writing.run()
                 self._phase = None
+                del writing
                 self._sender.put(WriteEnded(index, cycle, report))
                 # what was acknowledged is still read if the target has refused the rest
                 if not await self._pass(Go(cycle, Phase.READ)):
@@ -136,7 +137,8 @@ class Worker:
                 self._sender.put(ReadEnded(index, cycle, read_report))
                 if report.refusal is not None and not config.allow_rejected:
                     return
-                self._forget()
+                if cycle + 1 != config.n_cycles:
+                    self._forget()
 
     def _enter_generation(self, cycle: int) -> None:
         generation = self._config.generation_of(cycle)

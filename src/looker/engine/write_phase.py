@@ -110,7 +110,10 @@ class WritePhase:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*watchers, *writers, return_exceptions=True)
             await loop.run_in_executor(None, source.join)
-        return self.snapshot()
+        report = self.snapshot()
+        # its columns are not needed while others read
+        self._source = None
+        return report
 
     async def _write(self, source: MessageSource) -> None:
         while True:
