@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from conftest import Table
 
-_FEW = 10_000
+_FEW = 50_000
+"""Enough to have as much in flight, and in the buffers of reading, as with many."""
 
 
 def sizes_bytes(tmp_path: Path, n_series: int) -> tuple[float, int]:
@@ -36,7 +37,7 @@ def sizes_bytes(tmp_path: Path, n_series: int) -> tuple[float, int]:
 
 
 def test_memory_per_series(table: Table, tmp_path: Path) -> None:
-    n_many = 50_000 if table.quick else 1_000_000
+    n_many = 100_000 if table.quick else 1_000_000
     few, many = sizes_bytes(tmp_path, _FEW), sizes_bytes(tmp_path, n_many)
     for index, name, goal in ((0, "steady", "<= 110"), (1, "peak", "<= 200")):
         per_series = (many[index] - few[index]) / (n_many - _FEW)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 _PORTS: Final = {"http": 80, "https": 443}

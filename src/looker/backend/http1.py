@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
-from typing import Final, overload
+from typing import Final
 
 MAX_HEAD_BYTES: Final = 65_536
 MAX_LINE_BYTES: Final = 8_190
@@ -45,14 +45,6 @@ class Headers(Mapping[str, str]):
             if known.lower() == wanted:
                 return value
         raise KeyError(name)
-
-    @overload
-    def get(self, name: str, /) -> str | None: ...
-    @overload
-    def get(self, name: str, /, default: str) -> str: ...
-    def get(self, name: str, /, default: str | None = None) -> str | None:
-        """Return the first value, or ``default``; the usual answer has few fields, or none."""
-        return self[name] if self.pairs and name in self else default
 
     def get_all(self, name: str) -> list[str]:
         """Return all values of a name."""
@@ -124,17 +116,22 @@ class AnswerReader:
         """The body, its chunks joined."""
         return self._body[0] if len(self._body) == 1 else b"".join(self._body)
 
-    def feed(self, received: bytes) -> None:
-        """Take what came; ProtocolError or BodyTooLargeError end the answer."""
+    def feed(self, received: bytes) -> bool:
+        """Take what came, and return whether the answer is complete.
+
+        ProtocolError or BodyTooLargeError end the answer.
+        """
         if self._state is _State.LENGTH and not self._buffer:
             # the bulk of a large answer: no need to join it with anything
             self._take_length(received)
-            return
+            return self.complete
         self._buffer = self._buffer + received if self._buffer else received
         while self._advance():
             pass
-        if self._state is _State.COMPLETE and self._buffer:
+        if self.complete and self._buffer:
+            # what follows the answer was not asked for
             self.reusable = False
+        return self.complete
 
     def end(self) -> None:
         """Take the end of the connection; ProtocolError if it cuts the answer off."""
@@ -177,17 +174,17 @@ class AnswerReader:
     def _keep(self, part: bytes) -> None:
         self._n_body_bytes += len(part)
         if self._n_body_bytes > self._max_body_bytes:
-            raise BodyTooLargeError
+            raise self._too_large()
         self._body.append(part)
+
+    def _too_large(self) -> BodyTooLargeError:
+        return BodyTooLargeError(f"answer is longer than {self._max_body_bytes} bytes")
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
-        if end < 0 or end > MAX_HEAD_BYTES:
-            last = self._buffer.rpartition(b"\r\n")[2] if end < 0 else b""
-            if max(len(self._buffer) if end < 0 else end, 0) > MAX_HEAD_BYTES:
-                raise ProtocolError(f"header is longer than {MAX_HEAD_BYTES} bytes")
-            if len(last) > MAX_LINE_BYTES:
-                raise ProtocolError(f"header line is longer than {MAX_LINE_BYTES} bytes")
+        if (len(self._buffer) if end < 0 else end) > MAX_HEAD_BYTES:
+            raise ProtocolError(f"header is longer than {MAX_HEAD_BYTES} bytes")
+        if end < 0:
             if not b"HTTP/1.".startswith(self._buffer[:7]):
                 raise ProtocolError(f"answer is not HTTP: {self._buffer[:40]!r}")
             return False
@@ -236,7 +233,7 @@ class AnswerReader:
                 raise ProtocolError(f"Content-Length is {', '.join(lengths)!r}")
             self._left = int(length)
             if self._left > self._max_body_bytes:
-                raise BodyTooLargeError
+                raise self._too_large()
             self._state = _State.LENGTH if self._left else _State.COMPLETE
         else:
             self.reusable = False
@@ -279,7 +276,7 @@ class AnswerReader:
             self._left = int(size[1], 16)
             self._state = _State.CHUNK if self._left else _State.TRAILER
             if self._n_body_bytes + self._left > self._max_body_bytes:
-                raise BodyTooLargeError
+                raise self._too_large()
         elif not line:
             self._state = _State.COMPLETE
         else:

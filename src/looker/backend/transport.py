@@ -411,13 +411,12 @@ class _Connection(asyncio.Protocol):
             self.transport.pause_reading()
             return
         try:
-            reader.feed(received)
-        except BodyTooLargeError:
-            self._give_up(attempt, AnswerTooLargeError("answer is longer than allowed"))
+            if reader.feed(received):
+                attempt.succeed()
+        except BodyTooLargeError as error:
+            self._give_up(attempt, AnswerTooLargeError(f"{error}"))
         except ProtocolError as error:
             self._give_up(attempt, httpx.RemoteProtocolError(f"{error}"))
-        if reader.complete:
-            attempt.succeed()
 
     def pause_writing(self) -> None:
         """Note that bytes wait for the socket."""

@@ -19,6 +19,7 @@ from looker.backend.client import Client
 from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
+from looker.engine.allocator import return_freed_memory
 from looker.engine.channel import Sender
 from looker.engine.messages import (
     Alive,
@@ -61,6 +62,7 @@ def worker_main(
 ) -> None:
     """Run a worker until its cycles are over, it is stopped, or its parent is gone."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    return_freed_memory()
     sender = Sender(results)
     index = plan.share.worker
     # jitter must differ between workers, and needs no more
