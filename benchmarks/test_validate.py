@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import orjson
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from looker.generate.encoder import EncodedBatch
     from looker.verify.expectation import Expectation
 
+N_ENTRIES: Final = 5000
+
 
 def expectation(whole: Content, encoded: EncodedBatch) -> Expectation:
     n_streams = len(encoded.batch)
@@ -38,28 +40,38 @@ def expectation(whole: Content, encoded: EncodedBatch) -> Expectation:
     return page.expectation
 
 
+def levels(*, of_each: int, other: str = "info") -> list[str]:
+    """Return what Loki adds to the entries of a page; one in ``of_each`` has another level."""
+    return [
+        ',{"structuredMetadata":{"detected_level":"%s"}}'
+        % (other if number % of_each == of_each // 2 else "unknown")
+        for number in range(N_ENTRIES)
+    ]
+
+
 @pytest.mark.parametrize(
-    ("name", "extra", "goal"),
+    ("name", "extras", "goal"),
     [
-        ("plain", "", "<= 0.67"),
-        ("with metadata", ',{"structuredMetadata":{"detected_level":"unknown"}}', "<= 0.29"),
+        ("plain", [""] * N_ENTRIES, "<= 0.67"),
+        ("with metadata", levels(of_each=2 * N_ENTRIES), "<= 0.29"),
+        ("1 % with a level", levels(of_each=100), "<= 0.29"),
     ],
 )
-def test_log_entries_against_orjson(table: Table, name: str, extra: str, goal: str) -> None:
-    whole = content(1, 5000, 100, metrics=False)
-    expected = expectation(whole, LogEncoder(whole).encode(batch(1, 5000, 1)))
+def test_log_entries_against_orjson(table: Table, name: str, extras: list[str], goal: str) -> None:
+    whole = content(1, N_ENTRIES, 100, metrics=False)
+    expected = expectation(whole, LogEncoder(whole).encode(batch(1, N_ENTRIES, 1)))
     labels = orjson.dumps(whole.scheme.labels(0)).decode()
-    lines = expected.lines(slice(0, 5000))
+    lines = expected.lines(slice(0, N_ENTRIES))
     rows = ",".join(
         f'["{START + number}","{line.tobytes().decode()}"{extra}]'
-        for number, line in enumerate(lines)
+        for number, (line, extra) in enumerate(zip(lines, extras, strict=True))
     )
     body = (
         '{"status":"success","data":{"resultType":"streams","result":[{"stream":'
         f'{labels},"values":[{rows}]}}],"stats":{{}}}}}}\n'
     ).encode()
     answers = LogAnswers(whole)
-    assert answers.compare(body, expected).findings.n_validated == 5000
+    assert answers.compare(body, expected).findings.n_validated == N_ENTRIES
     row = table.compare(
         f"5,000 entries, {name}: validate / orjson.loads",
         goal,

@@ -419,8 +419,8 @@ def impatient_worker(
     from looker.engine.pool import enter_worker  # noqa: PLC0415
     from looker.model.retry import RetryPolicy  # noqa: PLC0415
 
-    client.REQUEST_TIMEOUT_S = 1.0  # type: ignore[misc]
     client.READ_RETRY = RetryPolicy(1.0, 0.1, 0.2, 0.5)  # type: ignore[misc]
+    plan = replace(plan, config=replace(plan.config, request_timeout_s=1.0))
     enter_worker(plan, commands, results)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
+import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +15,7 @@ import pytest
 
 from looker.engine import pool
 from looker.errors import ExitCode
+from looker.model.histogram import Histogram
 from looker.model.verdict import Verdict
 from looker.wire.proto import prometheus_pb2
 from looker.wire.snappy import compress, decompress
@@ -325,6 +328,50 @@ def test_each_damage_is_found_counted_and_shown(
     assert "Traceback" not in result.stderr
 
 
+WEAKER: Final[dict[Callable[[Streams], None], tuple[dict[str, int], dict[str, int]]]] = {
+    lose_one: ({"missing": 1}, {"missing": 1}),
+    repeat_one: ({"duplicate": 1}, {"duplicate": 1}),
+    change_one: ({"corrupt": N_SAMPLES}, {}),
+    swap_two: ({"out_of_order": 1}, {"out_of_order": 1}),
+    change_a_label: ({"wrong_labels": 1}, {"wrong_labels": 1}),
+}
+"""What is found by checksum, and by count."""
+
+
+@pytest.mark.parametrize("mode", ["checksum", "count"])
+@pytest.mark.parametrize("damage", WEAKER, ids=lambda damage: damage.__name__)
+def test_weaker_modes_find_what_they_look_at(
+    tmp_path: Path,
+    api_and_url: tuple[Api, str],
+    damage: Callable[[Streams], None],
+    mode: str,
+) -> None:
+    api, url = api_and_url
+    found = WEAKER[damage][mode == "count"]
+    with Proxy(url, read=api.rewriting(damage)) as proxy:
+        result = looker(
+            tmp_path,
+            *(api.arguments[0], proxy.url, *api.arguments[1:], *SMALL, *GRACELESS),
+            *("--verify", mode),
+        )
+    read = result.read
+    assert read["mismatches"] == {**ALL_WELL, **found}
+    assert result.code == (1 if found else 0), result.said
+    assert read["samples_expected"] == N_ALL
+    if mode == "checksum":
+        n_whole = N_STREAMS * N_FRAGMENTS - (damage in (lose_one, change_one))
+        assert read["fragments_proved_by_checksum"] == n_whole
+        assert read["samples_validated"] == n_whole * N_SAMPLES
+    else:
+        assert read["fragments_proved_by_checksum"] == 0
+        assert read["samples_validated"] == N_ALL - found.get("missing", 0)
+    assert read["verify"] == result.report["config"]["verify"] == mode
+    if found:
+        assert f"what was checked: {result.report['checked']}" in result.stdout
+    else:
+        assert "by number and time; their content was not checked" in result.stdout
+
+
 def test_examples_name_place_and_content(tmp_path: Path, api_and_url: tuple[Api, str]) -> None:
     api, url = api_and_url
     with Proxy(url, read=api.rewriting(change_one)) as proxy:
@@ -340,6 +387,92 @@ def test_examples_name_place_and_content(tmp_path: Path, api_and_url: tuple[Api,
     assert example["expected"] in result.stdout
     assert example["received"] in result.stdout
     assert "fragment 1, sample 2" in result.stdout
+    at = example["first_difference"]
+    assert example["expected"][:at] == example["received"][:at]
+    assert example["expected"][at] != example["received"][at]
+    assert example["timestamp"].startswith(f"{time.gmtime().tm_year}-")
+    assert example["labels"]["looker_uniquename"] == example["stream"]
+    assert f'looker_uniquename="{example["stream"]}"' in result.stdout
+    assert example["cycle"] == 0
+    # the same in the parts and in the totals
+    report = result.report
+    assert report["cycles"][0]["workers"][0]["read"]["examples"] == [example]
+    assert report["totals"]["read"]["examples"] == [example]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_the_curl_line_shows_what_is_on_the_server(
+    tmp_path: Path, api_and_url: tuple[Api, str]
+) -> None:
+    api, url = api_and_url
+    with Proxy(url, read=api.rewriting(lose_one)) as proxy:
+        result = looker(
+            tmp_path,
+            *(api.arguments[0], proxy.url, *api.arguments[1:], *SMALL, *GRACELESS),
+            *("--tenant", "a|b"),
+        )
+        (example,) = result.read["examples"]
+    lines = result.stdout.splitlines()
+    command = next(line.strip() for line in lines if line.startswith("    curl "))
+    assert command == example["query"]["curl"]
+    assert f"    url: {example['query']['url']}" in lines
+    assert ("logcli query" in result.stdout) == (api is LOKI)
+    # past the proxy, which loses it
+    command = command.replace(proxy.url, url)
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, check=True, timeout=60)
+    (stream,) = json.loads(ran.stdout)["data"]["result"]
+    contents = [content for _, content in stream["values"]]
+    if api is not LOKI:
+        contents = [f"({float(content)!r})" for content in contents]
+    assert sum(content in example["expected"] for content in contents) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "verdict", "code"),
+    [(lose_one, "unknown", 3), (repeat_one, "failed", 1), (None, "passed", 0)],
+)
+def test_old_entries_that_are_missing_prove_nothing(
+    tmp_path: Path, target: str, damage: Callable[[Streams], None] | None, verdict: str, code: int
+) -> None:
+    with Proxy(target, read=LOKI.rewriting(damage or (lambda _: None))) as proxy:
+        result = looker(
+            tmp_path,
+            *("logs", proxy.url, *LOKI.arguments[1:], *SMALL, *GRACELESS),
+            *("--log-start-time", "2001-01-01T00:00:00Z", "--force"),
+        )
+    assert (result.code, result.report["verdict"]) == (code, verdict), result.said
+    assert result.read["verdict"] == verdict
+    said = " ".join(result.stdout.split())
+    if damage is lose_one:
+        assert result.read["mismatches"] == {**ALL_WELL, "missing": 1}
+        assert f"unknown: 1 missing: {result.read['missing_because']}" in said
+        assert "Loki does not return entries older than some 2.6 h" in said
+    else:
+        assert result.read["missing_because"] is None
+
+
+def test_no_more_examples_are_shown_than_asked_for(tmp_path: Path, target: str) -> None:
+    for wanted in (0, 3, 50):
+        with Proxy(target, read=LOKI.rewriting(lose_a_stream)) as proxy:
+            result = looker(
+                tmp_path,
+                *("logs", proxy.url, *SMALL, *GRACELESS, "--n-entries-per-stream-fragment", "30"),
+                *("--max-examples", str(wanted)),
+            )
+        assert result.code == 1, result.said
+        assert result.read["mismatches"]["missing"] == 60
+        assert len(result.read["examples"]) == wanted
+        assert result.stdout.count("  missing: ") == wanted
+        assert ("the first of them" in result.stdout) == (wanted > 0)
+
+
+def test_an_example_names_the_cycle_that_found_it(tmp_path: Path, target: str) -> None:
+    with Proxy(target, read=LOKI.rewriting(lose_one)) as proxy:
+        result = looker(tmp_path, "logs", proxy.url, *SMALL, *GRACELESS, "--n-cycles", "2")
+    assert [
+        [example["cycle"] for example in cycle["read"]["examples"]]
+        for cycle in result.report["cycles"]
+    ] == [[0], [1]]
 
 
 @pytest.mark.parametrize(
@@ -363,6 +496,18 @@ def test_what_comes_within_the_grace_period_is_not_missing(
     assert result.read["mismatches"] == ALL_WELL
     assert result.read["samples_validated"] == N_ALL
     assert result.read["queries"] == N_STREAMS + 2
+    # one sample that is lost is not the newest of its stream
+    awaited = int(damage is lose_a_stream)
+    assert result.read["streams_awaited"] == awaited
+    assert result.read["streams_visible_at_first_ask"] == N_STREAMS - awaited
+    assert Histogram.from_base64(result.read["first_ask_after_ms"]["histogram"]).n == N_STREAMS
+    visible = Histogram.from_base64(result.read["visible_after_ms"]["histogram"])
+    assert visible.n == awaited
+    assert ("visible after" in result.stdout) == (awaited > 0)
+    if awaited:
+        # asked again after 0.25 and 0.5 s
+        assert visible.min_us > 750_000
+        assert result.read["visible_after_ms"]["p50"] > 750
 
 
 def test_what_comes_after_the_grace_period_is_missing(tmp_path: Path, target: str) -> None:

@@ -100,6 +100,46 @@ def test_every_way_of_writing_reads_back(tmp_path: Path, options: tuple[str, ...
         assert cycle["read"]["samples_validated"] == N_ALL
 
 
+PROVED: Final = {
+    "content": "read back exactly as written",
+    "checksum": "each fragment has the checksum of what was sent (content was not regenerated)",
+    "count": "read back by number and time; their content was not checked",
+}
+
+
+@pytest.mark.parametrize("options", [("logs",), ("metrics",), ("metrics", "--read-api", "query")])
+@pytest.mark.parametrize("how", PROVED)
+def test_the_verdict_says_what_was_proved(
+    tmp_path: Path, options: tuple[str, ...], how: str
+) -> None:
+    result = looker(tmp_path, *options, *SMALL, "--verify", how, "--n-cycles", "2")
+    assert result.code == 0, result.said
+    assert result.report["verdict"] == "passed"
+    parts = [*result.report["cycles"], result.report["totals"]]
+    for read in (part["read"] for part in parts):
+        assert read["verify"] == how
+        assert read["mismatches"] == dict.fromkeys(read["mismatches"], 0)
+    assert result.report["totals"]["read"]["samples_validated"] == 2 * N_ALL
+    n_proved = result.report["totals"]["read"]["fragments_proved_by_checksum"]
+    assert n_proved == (0 if how == "count" else 400)
+    said = " ".join(result.stdout.split())
+    assert PROVED[how] in said
+    assert sum(text in said for text in PROVED.values()) == 1
+
+
+def test_off_reads_nothing_and_contradicts_a_check(tmp_path: Path) -> None:
+    result = looker(tmp_path, "logs", *SMALL, "--verify", "off")
+    assert result.code == 0, result.said
+    assert result.report["verdict"] == "not_checked"
+    assert result.report["checked"] == "nothing"
+    assert result.report["config"]["skip_read"] is True
+    assert result.read["verify"] == "off"
+    assert looker(tmp_path, "logs", *SMALL, "--verify", "off", "--skip-read").code == 0
+    result = looker(tmp_path, "logs", *SMALL, "--verify", "count", "--skip-read")
+    assert result.code == 2
+    assert "--verify: count contradicts --skip-read" in " ".join(result.stderr.split())
+
+
 def test_the_null_mode_takes_everything_and_keeps_nothing(tmp_path: Path) -> None:
     with embedded_target(tmp_path, "--mode", "null") as url:
         for mode in ("logs", "metrics"):

@@ -264,11 +264,11 @@ class _Phase(IntEnum):
     WRITTEN = 3
 
 
-_TIMEOUTS: Final[dict[_Phase, type[httpx.TimeoutException]]] = {
-    _Phase.QUEUED: httpx.PoolTimeout,
-    _Phase.CONNECTING: httpx.ConnectTimeout,
-    _Phase.WRITING: httpx.WriteTimeout,
-    _Phase.WRITTEN: httpx.ReadTimeout,
+_TIMEOUTS: Final[dict[_Phase, tuple[type[httpx.TimeoutException], str]]] = {
+    _Phase.QUEUED: (httpx.PoolTimeout, "no connection was free in time"),
+    _Phase.CONNECTING: (httpx.ConnectTimeout, "no connection was made in time"),
+    _Phase.WRITING: (httpx.WriteTimeout, "the target did not take the request in time"),
+    _Phase.WRITTEN: (httpx.ReadTimeout, "the target gave no complete answer in time"),
 }
 
 
@@ -367,7 +367,8 @@ class _Attempt:
 
     @staticmethod
     def _timeout(phase: _Phase) -> httpx.TimeoutException:
-        return _TIMEOUTS[phase](f"deadline over while {phase.name.lower()}")
+        kind, message = _TIMEOUTS[phase]
+        return kind(message)
 
 
 class _Connection(asyncio.Protocol):

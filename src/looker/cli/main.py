@@ -1,4 +1,4 @@
-"""The command line: ``looker logs``, ``looker metrics``, ``looker target``.
+"""The command line: ``looker logs``, ``looker metrics``, ``looker calibrate``, ``looker target``.
 
 Nothing heavy is imported before it is needed, so that ``looker --version`` answers at once.
 """
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from looker.cli.arguments import configured, rewritten
+from looker.cli.calibrate_command import calibrate_command
 from looker.cli.run_command import run_command
 from looker.errors import ExitCode, LookerError
 from looker.model.config import Mode
@@ -52,6 +53,10 @@ app.command("logs", help="Write log streams, read them back, and prove every ent
 app.command("metrics", help="Write metric series, read them back, and prove every sample.")(
     run_command(Mode.METRICS)
 )
+app.command(
+    "calibrate",
+    help="Show, in half a minute, the largest load that this host can offer, and what limits it.",
+)(calibrate_command)
 
 
 @app.command("target", help="Serve the embedded target: Loki's and Prometheus' APIs, in memory.")
@@ -96,6 +101,18 @@ def _target(
     oversized_answer_hang: Annotated[
         str, typer.Option(help="How long such an answer hangs before the connection is closed.")
     ] = "60s",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:NAME=VALUE…][,…]",
+            help="Damage what is stored or answered, as docs/target.md lists: drop-entry,"
+            " corrupt-byte:every=1000, http-500:rate=0.01, slow:seconds=2:on=query;"
+            " repeatable. Alone, a KIND strikes once.",
+        ),
+    ] = None,
+    fault_seed: Annotated[
+        int, typer.Option(help="Begins the random numbers of faults with a rate.")
+    ] = 0,
     log_level: Annotated[
         str, typer.Option(help="Least level of log lines: debug, info, warning or error.")
     ] = "info",
@@ -114,6 +131,8 @@ def _target(
         "require_tenant": require_tenant,
         "oversized_answer": oversized_answer,
         "oversized_answer_hang_s": oversized_answer_hang,
+        "fault": fault,
+        "fault_seed": fault_seed,
         **limits,
     }
     serve(settings, log_level)

@@ -21,10 +21,12 @@ from looker.model.config import (
     Mode,
     ReadApi,
     RunConfig,
+    VerifyMode,
     check,
     checked_retry,
     default_max_lag_s,
 )
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 from looker.observe.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -99,6 +101,11 @@ class Options:
     push_path: str | None = None
     query_path: str | None = None
     http_server_port: int | None = None
+    max_examples: int = DEFAULT_MAX_EXAMPLES
+    verify: VerifyMode | None = None
+    out_of_order_fraction: float = 0.0
+    duplicate_fraction: float = 0.0
+    request_timeout_s: float = 60.0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -120,6 +127,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
     invocation_id = given.invocation_id
     if invocation_id is None:
         invocation_id = "looker-" + "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
+    verify = _verify(given)
     config = RunConfig(
         mode=given.mode,
         url=given.url,
@@ -135,7 +143,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         stop_after_n_seconds=given.stop_after_n_seconds,
         n_cycles=given.n_cycles,
         change_streams_every_n_cycles=given.change_streams_every_n_cycles,
-        skip_read=given.skip_read,
+        skip_read=verify is VerifyMode.OFF,
         read_n_streams=given.read_n_streams,
         read_api=given.read_api,
         read_grace_s=given.read_grace_s,
@@ -169,6 +177,12 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         push_path=given.push_path,
         query_path=given.query_path,
         http_server_port=given.http_server_port,
+        max_examples=given.max_examples,
+        verify=verify,
+        out_of_order_fraction=given.out_of_order_fraction,
+        duplicate_fraction=given.duplicate_fraction,
+        id_is_given=given.invocation_id is not None,
+        request_timeout_s=given.request_timeout_s,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),
@@ -179,6 +193,14 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
     check(config)
     _check_report(config.report)
     return config
+
+
+def _verify(given: Options) -> VerifyMode:
+    if not given.skip_read:
+        return given.verify or VerifyMode.CONTENT
+    if given.verify not in (None, VerifyMode.OFF):
+        raise UsageError("--verify", f"{given.verify} contradicts --skip-read")
+    return VerifyMode.OFF
 
 
 def _label(word: str) -> tuple[str, str]:
@@ -206,7 +228,8 @@ def _start_time_ns(given: Options) -> int | None:
         raise UsageError("--log-start-time", "must say its offset from UTC, or Z")
     start_ns = int(start.timestamp()) * NS_PER_S + start.microsecond * 1000
     age_s = time.time() - start_ns / NS_PER_S
-    if given.mode is Mode.LOGS and age_s > MAX_LOG_AGE_S and not given.skip_read | given.force:
+    reads_nothing = _verify(given) is VerifyMode.OFF
+    if given.mode is Mode.LOGS and age_s > MAX_LOG_AGE_S and not (reads_nothing or given.force):
         raise UsageError(
             "--log-start-time",
             "Loki does not return unflushed entries older than some 2.6 h: must be at most 2 h ago"

@@ -7,6 +7,8 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.discovery import discover
+from looker.backend.occupied import refuse_if_occupied
+from looker.backend.out_of_order import refuse_if_in_order_only
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
 from looker.engine.pool import LocalPool
@@ -32,7 +34,7 @@ _WINDOW_WARNING_S: Final = 50 * 60
 
 def run(config: RunConfig) -> ExitCode:
     """Run, print the result, and return the exit code."""
-    _configure_log(config.log_level)
+    configure_log(config.log_level)
     clock = SystemClock()
     state = RunState(config, clock.wall_ns())
     with ExitStack() as stack:
@@ -49,6 +51,9 @@ def run(config: RunConfig) -> ExitCode:
             url = embedded.start()
             stack.callback(embedded.stop)
         target = discover(config, url, embedded=config.url is None)
+        refuse_if_in_order_only(config, target)
+        if config.id_is_given and not config.force and not target.embedded:
+            refuse_if_occupied(config, target, clock.wall_ns())
         LOG.info(
             "%s %s at %s, seed %d, %d worker(s)",
             config.mode,
@@ -89,12 +94,13 @@ def serve(settings: Mapping[str, Any], log_level: str) -> None:
     from looker.target.config import config_of  # noqa: PLC0415
     from looker.target.run import run_target  # noqa: PLC0415
 
-    _configure_log(log_level)
+    configure_log(log_level)
     config = config_of(settings)
     run_target(config, lambda url: LOG.info("target (%s) listens at %s", config.mode, url))
 
 
-def _configure_log(level: str) -> None:
+def configure_log(level: str) -> None:
+    """Send log lines of a level and above to standard error; UsageError for no level."""
     if level not in log.LEVELS:
         raise UsageError("--log-level", f"must be one of {', '.join(log.LEVELS)}, not {level!r}")
     log.configure(level)

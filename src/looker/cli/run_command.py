@@ -5,24 +5,17 @@ Annotations are evaluated here: those of a command speak of the mode that it is 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from looker.cli.arguments import alias_of
+from looker.cli.arguments import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
-from looker.model.config import Compressability, Mode, ReadApi
+from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
-
-
-def _option(name: str, *more: str, **settings: Any) -> Any:
-    """Return an option with its other names and its environment variable ``LOOKER_...``."""
-    variable = "LOOKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(
-        name, *more, *alias_of(name), envvar=variable, show_envvar=False, **settings
-    )
 
 
 def run_command(mode: Mode) -> Callable[..., None]:
@@ -94,7 +87,10 @@ def run_command(mode: Mode) -> Callable[..., None]:
             ),
         ] = 0,
         skip_read: Annotated[
-            bool, _option("--skip-read", help="Write only; the verdict is 'not_checked'.")
+            bool,
+            _option(
+                "--skip-read", help="Write only, as --verify off; the verdict is 'not_checked'."
+            ),
         ] = False,
         read_n_streams_only: Annotated[
             int | None,
@@ -236,6 +232,14 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 rich_help_panel=_RETRIES,
             ),
         ] = 0.5,
+        request_timeout_seconds: Annotated[
+            float,
+            _option(
+                "--request-timeout-seconds",
+                help="How long a push or a query may take, once; then it is tried again.",
+                rich_help_panel=_RETRIES,
+            ),
+        ] = 60.0,
         report: Annotated[
             Path | None,
             _option(
@@ -300,7 +304,11 @@ def run_command(mode: Mode) -> Callable[..., None]:
         ] = False,
         force: Annotated[
             bool,
-            _option("--force", help="Go on where a start time is too old to be read back."),
+            _option(
+                "--force",
+                help="Go on where a start time is too old to be read back, or the target has data"
+                " of the invocation id already.",
+            ),
         ] = False,
         bearer_token_file: Annotated[
             Path | None,
@@ -346,6 +354,36 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        out_of_order_fraction: Annotated[
+            float,
+            _option(
+                "--out-of-order-fraction",
+                help="Write this fraction, 0 to 1, of each two successive fragments in the wrong"
+                " order.",
+            ),
+        ] = 0.0,
+        duplicate_fraction: Annotated[
+            float,
+            _option(
+                "--duplicate-fraction",
+                help="Send this fraction, 0 to 1, of the acknowledged messages once more.",
+            ),
+        ] = 0.0,
+        verify: Annotated[
+            VerifyMode | None,
+            _option(
+                "--verify",
+                help="What is checked: content (regenerated, and by the checksum of sending;"
+                " default), checksum alone, count (streams and timestamps only), or off.",
+                show_default=False,
+            ),
+        ] = None,
+        max_examples: Annotated[
+            int,
+            _option(
+                "--max-examples", help="How many mismatches of a cycle to show in full, 0 to 100."
+            ),
+        ] = DEFAULT_MAX_EXAMPLES,
         config: Annotated[  # noqa: ARG001 - read before the command line is parsed
             Path | None,
             _option(
@@ -403,6 +441,11 @@ def run_command(mode: Mode) -> Callable[..., None]:
             push_path=push_path,
             query_path=query_path,
             http_server_port=http_server_port,
+            max_examples=max_examples,
+            verify=verify,
+            out_of_order_fraction=out_of_order_fraction,
+            duplicate_fraction=duplicate_fraction,
+            request_timeout_s=request_timeout_seconds,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

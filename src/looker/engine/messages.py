@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from looker.backend.api import Target
+    from looker.model.calibration import Work
     from looker.model.config import RunConfig
     from looker.model.report import ReadReport, WriteReport
 
@@ -64,6 +65,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureStages:
+    """To a worker of a calibration: go through the stages for so many seconds, and report."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From a worker: it is up."""
 
@@ -107,6 +115,14 @@ class ReadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StagesMeasured:
+    """From a worker of a calibration: what it did since it was asked, by stage."""
+
+    worker: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """From a worker: all its cycles are over."""
 
@@ -122,5 +138,7 @@ class WorkerFailed:
     traceback: str
 
 
-ToWorker = Go | EndWrite | Stop
-FromWorker = Ready | Alive | Progress | WriteEnded | ReadEnded | Finished | WorkerFailed
+ToWorker = Go | EndWrite | Stop | MeasureStages
+FromWorker = (
+    Ready | Alive | Progress | WriteEnded | ReadEnded | StagesMeasured | Finished | WorkerFailed
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from looker.backend.client import AnswerSizeError, EntriesLimitError
+from looker.backend.api import AnswerSizeError
+from looker.backend.client import EntriesLimitError
 from looker.model.mismatch import MismatchKind
 from looker.model.query import RangeQuery
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
     from looker.backend.client import Client
     from looker.clock import Clock
+    from looker.engine.visibility import Visibility
     from looker.model.report import ReadReport
     from looker.verify.pages import Page, PageLimits
     from looker.verify.proof import PageProof
 
 _FIRST_GRACE_PAUSE_S: Final = 0.25
+_MAX_LOWERINGS: Final = 16
+"""A target that names a lower limit each time it is asked would never be done."""
 _SMALLEST_SHARE: Final = 16
 """A page that gets no answer is halved down to this share of the largest page."""
 
@@ -34,19 +38,25 @@ class PageReader:
         compare: Callable[[bytes, Page], PageProof],
         executor: Executor,
         limits: PageLimits,
+        answer_bytes: Callable[[Page], int],
         grace_s: float,
         clock: Clock,
         stop: asyncio.Event,
         report: ReadReport,
+        visibility: Visibility | None = None,
     ) -> None:
+        """``answer_bytes`` tells how long an answer to a page may be: longer ones are not read."""
         self._client = client
         self._compare = compare
         self._executor = executor
         self._limits = limits
+        self._answer_bytes = answer_bytes
+        self._n_lowerings = 0
         self._grace_ns = int(grace_s * 1e9)
         self._clock = clock
         self._stop = stop
         self._report = report
+        self._visibility = visibility
 
     async def read(self, page: Page) -> list[PageProof]:
         """Read a page, in parts where the target wants that; TargetError if it gives no answer.
@@ -63,9 +73,10 @@ class PageReader:
         try:
             proof = await self._read_whole(page)
         except EntriesLimitError as error:
-            if not 1 <= error.allowed < asked:
+            if not 1 <= error.allowed < asked or self._n_lowerings > _MAX_LOWERINGS:
                 raise
             if error.allowed < self._limits.max_answer:
+                self._n_lowerings += 1
                 self._limits = self._limits.lowered(error.allowed)
             return await self.read(page)
         except AnswerSizeError:
@@ -91,6 +102,7 @@ class PageReader:
         deadline_ns = self._clock.monotonic_ns() + self._grace_ns
         pause_s = _FIRST_GRACE_PAUSE_S
         fresh = False
+        watch = None if self._visibility is None else self._visibility.of_page()
         divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
         while True:
             query = RangeQuery(
@@ -99,18 +111,23 @@ class PageReader:
                 page.end_ns,
                 self._limits.max_answer,
                 fresh=fresh,
+                max_answer_bytes=self._answer_bytes(page),
             )
             service_ns: list[int] = []
+            asked_ns = self._clock.monotonic_ns()
             try:
                 body = await self._client.fetch(query, service_ns, divisible=divisible)
             finally:
                 self._report.queries += len(service_ns)
                 for duration_ns in service_ns:
                     self._report.service.record_us(duration_ns // 1000)
+            answered_ns = self._clock.monotonic_ns()
             proof = await loop.run_in_executor(self._executor, self._compare, body, page)
             if proof.n_received >= self._limits.max_answer:
                 # perhaps not the whole answer: what is missing may be in the rest
                 return proof
+            if watch is not None:
+                watch.note(proof, asked_ns, answered_ns)
             remaining_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
             missing = proof.findings.counts[MismatchKind.MISSING]
             if not missing or remaining_s <= 0 or self._stop.is_set():

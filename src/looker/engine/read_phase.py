@@ -5,22 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from looker.backend.outcomes import Product
 from looker.engine.page_reader import PageReader
+from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import NS_PER_MS, Mode, ReadApi
+from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
+from looker.model.fragment import FragmentState
+from looker.model.mismatch import Findings
+from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.report import PhaseTimes, ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
+from looker.verify.modes import (
+    SumsOfSending,
+    UnregeneratedLogs,
+    UnregeneratedQueries,
+    UnregeneratedReads,
+    ledger_for,
+)
 from looker.verify.pages import PageLimits, Selection, pages
-from looker.verify.proof import ChecksumLedger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from looker.backend.api import Target
     from looker.backend.client import Client
@@ -29,7 +43,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
     from looker.verify.ledger import Ledger
     from looker.verify.pages import Page
-    from looker.verify.proof import PageProof
+    from looker.verify.proof import ChecksumLedger, PageProof
 
 _MAX_BAND_ROWS: Final = 1_000_000
 """Ledger rows that are looked at together: some 100 MB with their order and sums."""
@@ -43,6 +57,13 @@ _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 """Loki refuses to send more than 4 MiB between its parts, as it comes."""
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
+_ROW_BYTES: Final = 256
+_SAMPLE_BYTES: Final = 64
+_SERIES_BYTES: Final = 512
+"""What comes with a line, a metric sample and a label set, at most: punctuation, added labels."""
+_ANSWER_SLACK_BYTES: Final = 4 << 20
+_ANSWER_FACTOR: Final = 3
+"""What comes twice is to be counted as that, not refused."""
 _CHOICE_GENERATION: Final = 2**41
 """Keeps the hash that chooses streams for a sparse read apart from that of content."""
 
@@ -64,9 +85,14 @@ class ReadPhase:
         n_readers: int,
         clock: Clock,
         stop: asyncio.Event,
+        acked_ns: NDArray[np.int64] | None = None,
     ) -> None:
-        """``streams`` are the worker's first stream and the end."""
+        """``streams`` are the worker's first stream and the end.
+
+        ``acked_ns`` is when each of them was last acknowledged: see :mod:`.visibility`.
+        """
         self._config = config
+        self._target = target
         self._client = client
         self._content = content
         self._ledger = ledger
@@ -76,8 +102,11 @@ class ReadPhase:
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
-        self._report = ReadReport(complete=False)
+        self._acked_ns = acked_ns
+        findings = Findings(max_examples=config.max_examples)
+        self._report = ReadReport(complete=False, findings=findings, verify=config.verify)
         self._cpu_begun_s = 0.0
+        self._begun_ns = 0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
@@ -91,24 +120,30 @@ class ReadPhase:
         """
         report = self._report
         report.times = PhaseTimes(self._clock.wall_ns())
+        report.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
+        self._begun_ns = self._clock.monotonic_ns()
         self._cpu_begun_s = time.process_time()
         complete = True
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
             for first, end in self._bands():
                 rows = self._ledger.rows_of(first, end)
-                proof = ChecksumLedger(rows, self._content.n_samples)
+                proof = ledger_for(self._config.verify, rows, self._content)
                 reader = PageReader(
                     client=self._client,
                     compare=self._compare,
                     executor=executor,
                     limits=self._limits,
+                    answer_bytes=self._answer_bytes,
                     grace_s=self._config.read_grace_s,
                     clock=self._clock,
                     stop=self._stop,
                     report=report,
+                    visibility=self._visibility(rows),
                 )
                 complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
+                if isinstance(proof, SumsOfSending):
+                    self._merge(proof.findings)
                 if not complete:
                     break
         report.complete = complete
@@ -118,7 +153,9 @@ class ReadPhase:
         """Return the report as far as it is; the same object each time."""
         report = self._report
         report.payload_bytes_validated = report.findings.n_validated * self._payload_per_sample
-        report.times.finished_ns = self._clock.wall_ns()
+        # wall time may jump: only its beginning counts
+        elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+        report.times.finished_ns = report.times.started_ns + elapsed_ns
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
 
@@ -138,7 +175,7 @@ class ReadPhase:
                     return False
                 for page_proof in page_proofs:
                     proof.add(page_proof)
-                    self._report.findings.merge(page_proof.findings)
+                    self._merge(page_proof.findings)
             return True
 
         tasks = [asyncio.create_task(read()) for _ in range(self._n_readers)]
@@ -147,6 +184,39 @@ class ReadPhase:
         finally:
             for task in tasks:
                 task.cancel()
+
+    def _merge(self, findings: Findings) -> None:
+        """Add a page's findings; what compares does not know in which cycle it does."""
+        findings.examples = [replace(one, cycle=self._cycle) for one in findings.examples]
+        self._report.findings.merge(findings)
+
+    def _visibility(self, rows: NDArray[Any]) -> Visibility | None:
+        if self._acked_ns is None:
+            return None
+        return Visibility(
+            rows,
+            cycle=self._cycle,
+            n_samples=self._content.n_samples,
+            acked_ns=self._acked_ns,
+            first_stream=self._streams[0],
+            report=self._report,
+        )
+
+    def _answer_bytes(self, page: Page) -> int:
+        """Return how long the answer to a page may be: several times what it should be.
+
+        Parsing multiplies it, so it has to be bounded by what was asked for.
+        """
+        scheme, n_samples = self._content.scheme, page.expectation.n_samples
+        label_bytes = sum(len(name) + len(value) for name, value in scheme.labels(0).items())
+        if self._config.mode is Mode.LOGS:
+            n_samples = max(n_samples, min(self._limits.max_answer, _MAX_UNLIMITED_ENTRIES))
+            sample_bytes = self._config.n_chars_per_line + _ROW_BYTES
+        else:
+            sample_bytes = _SAMPLE_BYTES
+        labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
+        due_bytes = n_samples * sample_bytes + labels_bytes
+        return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
 
     def _bands(self) -> Iterator[tuple[int, int]]:
         """Cut the worker's streams into bands of whole groups with a bounded number of rows."""
@@ -166,6 +236,10 @@ class ReadPhase:
         else:
             chosen = chosen[(chosen >= first) & (chosen < end)]
             self._report.streams_selected += len(chosen)
+        current = rows["state"][rows["cycle"] == self._cycle]
+        if not (current != FragmentState.REJECTED).any():
+            # nothing was stored, by all that is known; perhaps nobody is there to be asked
+            return
         for selection, numbers in self._selections(rows, first, end, chosen):
             yield from pages(
                 self._content, selection, rows[numbers], numbers, self._cycle, self._limits
@@ -215,18 +289,37 @@ class ReadPhase:
         return np.sort(numbers[np.argsort(keys)[: self._read_n_streams]])
 
 
+def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | None:
+    """Return why Loki may not return what it has, where entries are too old; None elsewhere."""
+    if target.product is not Product.LOKI or target.embedded or config.start_time_ns is None:
+        return None
+    age_s = (now_ns - config.start_time_ns) / NS_PER_S
+    if age_s <= MAX_LOG_AGE_S:
+        return None
+    return (
+        "Loki does not return entries older than some 2.6 h before they are flushed, and these"
+        f" begin {age_s / 3600:.1f} h ago (--log-start-time)"
+    )
+
+
 def comparison(
     config: RunConfig, target: Target, content: Content
 ) -> Callable[[bytes, Page], PageProof]:
     """Return how answers of a target are compared with a page of a generation."""
-    ignored = frozenset(config.ignore_labels)
+    ignored, mode = frozenset(config.ignore_labels), config.verify
+    full = mode is VerifyMode.CONTENT
     if config.mode is Mode.LOGS:
-        logs = LogAnswers(content, ignored)
+        logs = LogAnswers(content, ignored) if full else UnregeneratedLogs(mode, content, ignored)
         return lambda body, page: logs.compare(body, page.expectation)
     if target.read_api is ReadApi.QUERY:
-        query = QueryAnswers(ignored)
+        query = QueryAnswers(ignored) if full else UnregeneratedQueries(mode, ignored)
         return lambda body, page: query.compare(body, page.expectation, page.start_ns // NS_PER_MS)
-    remote = RemoteReadAnswers(content, ignored, target.external_labels)
+    external = target.external_labels
+    remote = (
+        RemoteReadAnswers(content, ignored, external)
+        if full
+        else UnregeneratedReads(mode, content, ignored, external)
+    )
     return lambda body, page: remote.compare(body, page.expectation)
 
 

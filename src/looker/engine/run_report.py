@@ -13,7 +13,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.backend.by_hand import by_hand
 from looker.errors import ExitCode, LookerError
+from looker.model.config import NS_PER_S, VerifyMode
 from looker.model.report import (
     SCHEMA_VERSION,
     CycleReport,
@@ -23,7 +25,7 @@ from looker.model.report import (
 )
 from looker.model.run_state import Totals
 from looker.model.url import redacted
-from looker.model.verdict import Verdict, gravest, worst
+from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
+    from looker.model.report import ReadReport
 
 RECENT_CYCLES: Final = 16
 """So many completed cycles are kept as they came; of earlier ones, JSON and sums."""
@@ -146,6 +149,7 @@ class RunReport:
             "invocation_id": self.config.invocation_id,
             "mode": self.config.mode.value,
             "verdict": worst(totals.verdicts).value,
+            "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
             "exit_code": int(self._exit_code(totals)),
             "interrupted": self.interrupted,
             "faults": self.faults,
@@ -166,19 +170,40 @@ class RunReport:
             "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
             "totals": {
                 "write": write.to_json(),
-                "read": None if read is None else read.to_json(),
+                "read": self._read_json(read),
             },
         }
 
+    def _read_json(self, read: ReadReport | None) -> dict[str, Any] | None:
+        """Return a read phase with each example's question to the target."""
+        if read is None:
+            return None
+        found = read.to_json()
+        since_ns, until_ns = self._range_ns(read)
+        for example, shown in zip(read.findings.examples, found["examples"], strict=True):
+            question = by_hand(self.config, self.target, example, since_ns, until_ns)
+            shown["query"] = None if question is None else question.to_json()
+        return found
+
+    def _range_ns(self, read: ReadReport) -> tuple[int, int]:
+        """Return a time range in which every stream that was read has samples."""
+        config = self.config
+        if config.start_time_ns is not None:
+            return config.start_time_ns, config.start_time_ns + 3600 * NS_PER_S
+        return self.started_ns - int(config.max_lag_s * NS_PER_S), read.times.finished_ns
+
+    def _part_json(self, part: CycleReport) -> dict[str, Any]:
+        return {**part.to_json(), "read": self._read_json(part.read)}
+
     def _cycle_json(self, cycle: CycleReport) -> dict[str, Any]:
         return {
-            **cycle.to_json(),
+            **self._part_json(cycle),
             "workers": [
                 {
                     "worker": record.worker,
                     "pid": record.pid,
                     "host": record.host,
-                    **record.cycles[cycle.cycle].to_json(),
+                    **self._part_json(record.cycles[cycle.cycle]),
                 }
                 for record in self._records()
                 if cycle.cycle in record.cycles

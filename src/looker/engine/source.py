@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from looker.generate.population import MAX_OUTSTANDING
 from looker.wire.snappy import compress, decompress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BATCH_BYTES: Final = 4 << 20
 MAX_BATCH_MESSAGES: Final = 64
 QUEUE_BYTES: Final = 64 << 20
+_LONGEST_WAIT_S: Final = 1.0
+"""Wall time may be set while streams wait for it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -143,6 +146,8 @@ class MessageSource:
         self.throttled_ns = 0
         self.forward_leaps = 0
         self.wall_went_back_ns = 0
+        self._idle_ns = 0
+        self._idle_since_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name="looker-generator", daemon=True)
 
     def start(self) -> None:
@@ -192,6 +197,19 @@ class MessageSource:
         if self._wants is _Wants.ANSWERS:
             self._news.set()
 
+    @property
+    def idle_ns(self) -> int:
+        """For how long the thread has had nothing to do, as streams or the queue had no room."""
+        since_ns = self._idle_since_ns
+        return self._idle_ns + (0 if since_ns is None else self._clock.monotonic_ns() - since_ns)
+
+    @contextlib.contextmanager
+    def _idle(self) -> Iterator[None]:
+        since_ns = self._idle_since_ns = self._clock.monotonic_ns()
+        yield
+        self._idle_since_ns = None
+        self._idle_ns += self._clock.monotonic_ns() - since_ns
+
     def _run(self) -> None:
         try:
             self._generate()
@@ -199,6 +217,7 @@ class MessageSource:
             self._error = error
         finally:
             self._ended = True
+            self._idle_since_ns = self._clock.monotonic_ns()
             self._wake()
 
     def _generate(self) -> None:
@@ -255,7 +274,9 @@ class MessageSource:
         """Sleep until a stream is ready, or until an answer changes what is."""
         ready_ns = self._population.next_ready_ns(now_ns)
         throttled = ready_ns is not None and not self._queue
-        timeout_s = 1.0 if ready_ns is None else max(0.0, (ready_ns - now_ns) / 1e9)
+        timeout_s = _LONGEST_WAIT_S
+        if ready_ns is not None:
+            timeout_s = min(timeout_s, max(0.0, (ready_ns - now_ns) / 1e9))
         begun = self._clock.monotonic_ns()
         self._wait(_Wants.ANSWERS, lambda: bool(self._answered), timeout_s)
         if throttled:
@@ -265,7 +286,8 @@ class MessageSource:
         self._news.clear()
         self._wants = wants
         if not self._stopping and not there():
-            self._news.wait(timeout_s)
+            with self._idle():
+                self._news.wait(timeout_s)
         self._wants = _Wants.NOTHING
 
     def _enqueue(self, encoded: EncodedBatch, ledger_slice: LedgerSlice | None) -> None:

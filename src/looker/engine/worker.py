@@ -12,6 +12,7 @@ import traceback
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import uvloop
 
 from looker.backend.api import api_for
@@ -38,6 +39,7 @@ from looker.engine.messages import (
 from looker.engine.write_phase import WritePhase
 from looker.errors import ExitCode
 from looker.generate.content import Content
+from looker.generate.disorder import Disorder
 from looker.generate.mixer import mix64
 from looker.generate.population import Coupling, Population
 from looker.model.config import NS_PER_MS, NS_PER_S, Mode
@@ -46,6 +48,8 @@ from looker.verify.ledger import Ledger
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+
+    from numpy.typing import NDArray
 
     from looker.clock import Clock
     from looker.engine.read_phase import ReadPhase
@@ -97,6 +101,7 @@ class Worker:
         self._content: Content
         self._encoder: Encoder
         self._ledger: Ledger | None = None
+        self._acked_ns: NDArray[np.int64] | None = None
 
     async def run(self, commands: Connection[Any, Any]) -> None:
         """Go through the cycles as the coordinator allows."""
@@ -118,7 +123,14 @@ class Worker:
         limit = max(self._share.n_writers, self._share.n_readers)
         tls = context_for(self._target.url, config)
         async with Transport(max_connections=limit, ssl_context=tls) as transport:
-            client = Client(transport, api_for(self._target), config.retry, self._clock, self._stop)
+            client = Client(
+                transport,
+                api_for(self._target),
+                config.retry,
+                self._clock,
+                self._stop,
+                config.request_timeout_s,
+            )
             for cycle in count():
                 if cycle == config.n_cycles > 0:
                     return
@@ -157,7 +169,10 @@ class Worker:
             n=share.n_streams,
             coupling=coupling_of(config),
             now_ns=self._clock.wall_ns(),
+            disorder=disorder_of(config, generation),
         )
+        # only who reads wants to know
+        self._acked_ns = None if config.skip_read else np.zeros(share.n_streams, np.int64)
         if self._ledger is not None:
             self._ledger.close()
         self._ledger = None if config.skip_read else Ledger()
@@ -174,6 +189,8 @@ class Worker:
             clock=self._clock,
             stop=self._stop,
             end=self._end_write,
+            acked_ns=self._acked_ns,
+            disorder=disorder_of(self._config, self._generation),
         )
 
     async def _read(self, client: Client, cycle: int) -> ReadReport:
@@ -195,6 +212,7 @@ class Worker:
             n_readers=share.n_readers,
             clock=self._clock,
             stop=self._stop,
+            acked_ns=self._acked_ns,
         )
         return await reading.run()
 
@@ -258,6 +276,15 @@ def encoder_for(content: Content, mode: Mode) -> Encoder:
     from looker.generate.metrics import MetricEncoder  # noqa: PLC0415 - see above
 
     return MetricEncoder(content)
+
+
+def disorder_of(config: RunConfig, generation: int) -> Disorder | None:
+    """Return the deliberate disorder of a generation; None where there is none."""
+    if not config.out_of_order_fraction and not config.duplicate_fraction:
+        return None
+    return Disorder(
+        config.seed, generation, config.out_of_order_fraction, config.duplicate_fraction
+    )
 
 
 def coupling_of(config: RunConfig) -> Coupling:

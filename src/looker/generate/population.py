@@ -12,10 +12,11 @@ Loose coupling to wall time (per stream, for all streams at once):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from looker.generate.disorder import Swaps
 from looker.generate.mixer import stream_keys
 from looker.model.fragment import FragmentBatch
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from looker.generate.disorder import Disorder
 
 MAX_OUTSTANDING: Final = 2
 """Fragments of one stream that are generated and not yet answered for: one on the wire, one
@@ -103,7 +106,15 @@ class Population:
     """
 
     def __init__(
-        self, *, seed: int, generation: int, first: int, n: int, coupling: Coupling, now_ns: int
+        self,
+        *,
+        seed: int,
+        generation: int,
+        first: int,
+        n: int,
+        coupling: Coupling,
+        now_ns: int,
+        disorder: Disorder | None = None,
     ) -> None:
         self.first = first
         self.n = n
@@ -116,6 +127,9 @@ class Population:
             self.next_ns[part] = coupling.starts(now_ns, keys)
         self.n_fragments = np.zeros(n, np.uint32)
         self.outstanding = np.zeros(n, np.uint8)
+        self._swaps: Swaps | None = None
+        if disorder is not None and disorder.out_of_order_fraction > 0:
+            self._swaps = Swaps(disorder, first, n, coupling.n_samples * coupling.step_ns)
         self._limits: NDArray[np.uint32] | None = None
         self._cursor = 0
 
@@ -164,7 +178,7 @@ class Population:
     def next_ready_ns(self, now_ns: int) -> int | None:
         """Return the wall time at which some stream is ready; None if that waits for answers."""
         earliest = [
-            int(self.coupling.ready_at(self.next_ns[part][open_], now_ns).min())
+            int(self.coupling.ready_at(self._places_ns(part)[open_], now_ns).min())
             for part in _blocks(self.n)
             if (open_ := self._open(part)).any()
         ]
@@ -180,9 +194,14 @@ class Population:
         lags: NDArray[np.int64] = now_ns - newest
         return lags
 
+    def _places_ns(self, which: slice | NDArray[Any]) -> NDArray[np.int64]:
+        """Return where the next fragments of some streams begin, unless they leap."""
+        places: NDArray[np.int64] = self.next_ns[which]
+        return places if self._swaps is None else places + self._swaps.shift_ns[which]
+
     def _ready(self, part: slice, now_ns: int) -> NDArray[np.bool_]:
         ready = self._open(part)
-        ready &= self.coupling.ready_at(self.next_ns[part], now_ns) <= now_ns
+        ready &= self.coupling.ready_at(self._places_ns(part), now_ns) <= now_ns
         return ready
 
     def _open(self, part: slice) -> NDArray[np.bool_]:
@@ -193,9 +212,11 @@ class Population:
         return open_
 
     def _take(self, index: NDArray[np.intp], now_ns: int) -> Picked:
-        coupling = self.coupling
-        before = self.next_ns[index]
+        coupling, swaps = self.coupling, self._swaps
+        before = self._places_ns(index)
         starts = coupling.leapt(before, now_ns)
+        if swaps is not None:
+            starts = np.where(swaps.held[index], before, starts)
         batch = FragmentBatch(
             (index + self.first).astype(np.uint32),
             self.n_fragments[index],
@@ -203,8 +224,11 @@ class Population:
             coupling.n_samples,
             coupling.step_ns,
         )
-        self.next_ns[index] = starts + coupling.n_samples * coupling.step_ns
         self.n_fragments[index] += np.uint32(1)
+        if swaps is None:
+            self.next_ns[index] = starts + coupling.n_samples * coupling.step_ns
+        else:
+            self.next_ns[index] = swaps.after(index, starts, self.n_fragments[index])
         self.outstanding[index] += np.uint8(1)
         return Picked(batch, int(np.count_nonzero(starts != before)))
 

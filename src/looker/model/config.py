@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from looker.errors import UsageError
 from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES, MAX_EXAMPLES
 from looker.model.retry import RetryPolicy
 from looker.model.url import redacted
 
@@ -39,6 +40,19 @@ class ReadApi(StrEnum):
     QUERY = "query"
 
 
+class VerifyMode(StrEnum):
+    """How much of what came back is checked, from the strongest to the weakest."""
+
+    CONTENT = "content"
+    """Regenerated bit by bit, and by the checksum of sending."""
+    CHECKSUM = "checksum"
+    """By the checksum of sending alone, per fragment."""
+    COUNT = "count"
+    """Streams and timestamps only."""
+    OFF = "off"
+    """Nothing is read back."""
+
+
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
 TIME_PREFIX_CHARS: Final = 20
@@ -52,6 +66,8 @@ MAX_WIDTH_S: Final = 366 * 86_400
 MAX_LAG_S: Final = 10 * 366 * 86_400
 MIN_START_TIME_NS: Final = 315_532_800 * NS_PER_S
 MAX_START_TIME_NS: Final = 4_102_444_800 * NS_PER_S
+LOKI_WINDOW_S: Final = 3_600
+"""Loki, as it comes, takes entries that are so far behind their stream's newest one."""
 MAX_LOG_AGE_S: Final = 7_200
 """Loki (one process, as it comes) does not return unflushed entries older than some 2.6 h."""
 
@@ -63,7 +79,8 @@ class RunConfig:
     ``url`` None means the embedded target. ``max_lag_s`` None means the larger of 120 s and five
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
-    ``start_time_ns`` switches the coupling to wall time off.
+    ``start_time_ns`` switches the coupling to wall time off. ``id_is_given`` tells that the
+    invocation id is not random.
     """
 
     mode: Mode
@@ -108,6 +125,12 @@ class RunConfig:
     push_path: str | None = None
     query_path: str | None = None
     http_server_port: int | None = None
+    max_examples: int = DEFAULT_MAX_EXAMPLES
+    verify: VerifyMode = VerifyMode.CONTENT
+    id_is_given: bool = False
+    out_of_order_fraction: float = 0.0
+    duplicate_fraction: float = 0.0
+    request_timeout_s: float = 60.0
 
     @property
     def width_ns(self) -> int:
@@ -194,6 +217,7 @@ _INTEGERS: Final = {
     "max_concurrent_writes": ("--max-concurrent-writes", 1, 10_000),
     "max_concurrent_reads": ("--max-concurrent-reads", 1, 10_000),
     "n_workers": ("--n-workers", 1, 1024),
+    "max_examples": ("--max-examples", 0, MAX_EXAMPLES),
     "seed": ("--seed", 0, 2**64 - 1),
     "http_server_port": ("--http-server-port", 1, 65_535),
 }
@@ -302,7 +326,30 @@ def _check_times(config: RunConfig) -> None:
         raise UsageError(
             "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"
         )
+    if not 0.001 <= config.request_timeout_s <= 86_400:
+        raise UsageError(
+            "--request-timeout-seconds",
+            f"must be from 0.001 to 86400, not {config.request_timeout_s:g}",
+        )
     _check_lags(config, width_s)
+    _check_disorder(config)
+
+
+def _check_disorder(config: RunConfig) -> None:
+    for option, fraction in (
+        ("--out-of-order-fraction", config.out_of_order_fraction),
+        ("--duplicate-fraction", config.duplicate_fraction),
+    ):
+        if not 0 <= fraction <= 1:
+            raise UsageError(option, f"must be from 0 to 1, not {fraction:g}")
+    behind_s = (config.width_ns + config.n_samples_per_fragment * config.step_ns) / NS_PER_S
+    if config.out_of_order_fraction and config.mode is Mode.LOGS and behind_s > LOKI_WINDOW_S:
+        raise UsageError(
+            "--out-of-order-fraction",
+            f"entries would be up to {behind_s:.0f} s behind their stream's newest one, and Loki"
+            f" takes {LOKI_WINDOW_S} s: lower --log-time-increment-ns or"
+            " --n-entries-per-stream-fragment",
+        )
 
 
 def _check_lags(config: RunConfig, width_s: float) -> None:

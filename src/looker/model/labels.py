@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 UNIQUENAME: Final = "looker_uniquename"
 GROUP: Final = "looker_group"
@@ -18,6 +21,17 @@ METRIC_NAME: Final = "__name__"
 MAX_GROUP_SIZE: Final = 1000
 SERIES_PER_METRIC_NAME: Final = 10_000
 """Cortex refuses more than 50,000 series per metric name by default."""
+
+
+def selector_text(labels: Mapping[str, str]) -> str:
+    """Return labels as LogQL and PromQL write them: ``{a="x", b="y"}``."""
+    pairs = (f'{name}="{escaped(value)}"' for name, value in labels.items())
+    return "{" + ", ".join(pairs) + "}"
+
+
+def escaped(value: str) -> str:
+    """Return a value as it stands between double quotes in LogQL and PromQL."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def group_size_for(n_streams: int, n_workers: int) -> int:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEFAULT_MAX_EXAMPLES: Final = 10
+MAX_EXAMPLES: Final = 100
+"""So many at most are kept of a page, and may be asked for."""
+MAX_EXAMPLE_CHARS: Final = 2000
+"""Longer content is shortened around the first difference: lines may have a million characters."""
+ELLIPSIS: Final = "…"
 
 
 class MismatchKind(StrEnum):
@@ -24,8 +34,10 @@ class MismatchKind(StrEnum):
 class MismatchExample:
     """One mismatch in full, for a person to read.
 
-    ``timestamp_ns``, ``fragment`` and ``position`` (of the sample in its fragment) are None where
-    they are not known; ``expected`` and ``received`` are text.
+    ``cycle`` is the one in whose read phase it was found. ``labels``, ``timestamp_ns``,
+    ``fragment`` and ``position`` (of the sample in its fragment) are None where they are not known;
+    ``expected`` and ``received`` are text, ``first_difference`` is the first character, counted
+    from 0, in which they differ: for a line of a log also its byte.
     """
 
     kind: MismatchKind
@@ -36,10 +48,62 @@ class MismatchExample:
     timestamp_ns: int | None = None
     expected: str | None = None
     received: str | None = None
+    labels: Mapping[str, str] | None = None
+    first_difference: int | None = None
+
+    def marked(self) -> MismatchExample:
+        """Return the example with its first difference noted, and long content shortened."""
+        at = None
+        if self.expected is not None and self.received is not None:
+            at = first_difference(self.expected, self.received)
+        return replace(
+            self,
+            first_difference=at,
+            expected=shortened(self.expected, at or 0, MAX_EXAMPLE_CHARS),
+            received=shortened(self.received, at or 0, MAX_EXAMPLE_CHARS),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the example as JSON-ready values."""
-        return asdict(self)
+        labels = None if self.labels is None else dict(self.labels)
+        moment = None if self.timestamp_ns is None else rfc3339_ns(self.timestamp_ns)
+        return {**asdict(replace(self, labels=None)), "labels": labels, "timestamp": moment}
+
+
+def first_difference(expected: str, received: str) -> int | None:
+    """Return the first position at which two texts differ, counted from 0; None where they do not.
+
+    Where one is the beginning of the other, it is the length of the shorter one.
+    """
+    if expected == received:
+        return None
+    pairs = zip(expected, received, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def shortened(text: str | None, at: int, room: int) -> str | None:
+    """Return ``text`` cut to ``room`` characters around position ``at``, ellipses included.
+
+    Texts that are equal before ``at`` stay so, and are cut at the same place before it.
+    """
+    if text is None:
+        return None
+    begin = at - room // 2 if at > room * 2 // 3 else 0
+    head = ELLIPSIS if begin else ""
+    kept = text[begin : begin + room - len(head)]
+    if begin + len(kept) < len(text):
+        kept = kept[:-1] + ELLIPSIS
+    return head + kept
+
+
+def rfc3339_ns(time_ns: int) -> str | None:
+    """Return a time in UTC with nanoseconds; None where that is beyond the calendar."""
+    seconds, nanos = divmod(time_ns, 10**9)
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+    return f"{moment.replace(tzinfo=None).isoformat()}.{nanos:09d}Z"
 
 
 @dataclass(slots=True)
@@ -47,7 +111,8 @@ class Findings:
     """What comparing answers has shown so far; adds up over pages.
 
     ``n_expected`` counts samples that must be there, ``n_validated`` those that came back exactly;
-    both for the cycle that is read.
+    both for the cycle that is read. At most ``max_examples`` examples are kept: of what is merged,
+    the least of them.
     """
 
     n_expected: int = 0
@@ -57,32 +122,34 @@ class Findings:
     counts: dict[MismatchKind, int] = field(default_factory=lambda: dict.fromkeys(MismatchKind, 0))
     examples: list[MismatchExample] = field(default_factory=list)
     added_labels: set[str] = field(default_factory=set)
+    max_examples: int = MAX_EXAMPLES
 
     def add(self, kind: MismatchKind, n: int) -> None:
         """Count ``n`` mismatches of a kind."""
         self.counts[kind] += n
 
-    def room(self, max_examples: int = DEFAULT_MAX_EXAMPLES) -> int:
+    def room(self) -> int:
         """Return how many more examples may be kept."""
-        return max(0, max_examples - len(self.examples))
+        return max(0, self.max_examples - len(self.examples))
 
     def keep(self, example: MismatchExample) -> None:
         """Keep an example if there is room."""
         if self.room():
-            self.examples.append(example)
+            self.examples.append(example.marked())
 
     @property
     def n_mismatches(self) -> int:
         """Number of mismatches of all kinds."""
         return sum(self.counts.values())
 
-    def merge(self, other: Findings, max_examples: int = DEFAULT_MAX_EXAMPLES) -> None:
+    def merge(self, other: Findings) -> None:
         """Add another page's findings."""
+        self.max_examples = min(self.max_examples, other.max_examples)
         self.n_expected += other.n_expected
         self.n_validated += other.n_validated
         self.n_optional_seen += other.n_optional_seen
         self.retry_duplicates += other.retry_duplicates
         for kind, n in other.counts.items():
             self.counts[kind] += n
-        self.examples += other.examples[: self.room(max_examples)]
+        self.examples = [*self.examples, *other.examples][: self.max_examples]
         self.added_labels |= other.added_labels

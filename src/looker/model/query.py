@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from looker.model.labels import escaped
+
+MAX_ANSWER_BYTES: Final = 256 << 20
+"""No answer may be longer, whatever was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +16,7 @@ class RangeQuery:
     """Ask for the samples of the streams that ``matcher`` selects in ``[start_ns, end_ns)``.
 
     ``matcher`` is (label, operator, value). At most ``limit`` samples come back (logs). ``fresh``
-    asks past any cache of results.
+    asks past any cache of results. An answer of more than ``max_answer_bytes`` is not read.
     """
 
     matcher: tuple[str, str, str]
@@ -18,10 +24,10 @@ class RangeQuery:
     end_ns: int
     limit: int
     fresh: bool = False
+    max_answer_bytes: int = MAX_ANSWER_BYTES
 
     @property
     def selector(self) -> str:
         """The matcher as LogQL and PromQL write it."""
         name, operator, value = self.matcher
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'{{{name}{operator}"{escaped}"}}'
+        return f'{{{name}{operator}"{escaped(value)}"}}'

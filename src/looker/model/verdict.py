@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from looker.errors import ExitCode
+from looker.model.config import VerifyMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,16 @@ class Verdict(StrEnum):
     NOT_CHECKED = "not_checked"
     """Reading was switched off."""
 
+
+CHECKED: Final = {
+    VerifyMode.CONTENT: "labels, order, number and content of each sample, the content twice:"
+    " regenerated bit by bit, and by the checksum of the bytes that were sent",
+    VerifyMode.CHECKSUM: "labels, order, number and times of the samples; their content, of each"
+    " fragment as a whole, by the checksum of the bytes that were sent",
+    VerifyMode.COUNT: "labels, order, number and times of the samples; not their content",
+    VerifyMode.OFF: "nothing",
+}
+"""What a verdict is about, by how it was come to."""
 
 _GRAVITY = (Verdict.FAILED, Verdict.UNKNOWN, Verdict.PASSED, Verdict.NOT_CHECKED)
 

@@ -8,6 +8,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.model.limit import LimitedBy, generator_advice
+from looker.observe.examples import show_examples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,7 +25,13 @@ _NOT_THE_CAPACITY: Final = {
     "throttle": "throughput was held back by the coupling to wall time: it is not the target's"
     " capacity (more streams or a smaller increment allow more)",
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
-    " target's capacity",
+    " target's capacity; what helps: ",
+}
+_PASSED: Final = {
+    "content": "read back exactly as written",
+    "checksum": "read back; each fragment has the checksum of what was sent (content was not"
+    " regenerated)",
+    "count": "read back by number and time; their content was not checked",
 }
 _MAX_CYCLES: Final = 10
 _NAME_CHARS: Final = 32
@@ -48,7 +57,9 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
     figures = [table] if cycles else []
-    console.print(Group(title, *figures, *_examples(cycles), *_verdict(report, unit)))
+    console.print(Group(title, *figures))
+    show_examples(report, console)
+    console.print(Group(*_verdict(report, unit)))
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -81,6 +92,9 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
         ("  pushes indeterminate", "pushes_indeterminate"),
         ("  pushes unresolved", "pushes_unresolved"),
         ("  forward leaps", "forward_leaps"),
+        (f"  {unit} out of order", "out_of_order_sent"),
+        (f"  {unit} sent again", "duplicates_sent"),
+        ("    of these refused", "duplicates_refused"),
     ):
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
@@ -94,6 +108,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
                 [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
             ),
             ("  queries", [_read(read, "queries") for read in reads]),
+            *_visibility(reads),
             (
                 "  fragments proved by checksum",
                 [_read(read, "fragments_proved_by_checksum") for read in reads],
@@ -109,54 +124,51 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
     return rows
 
 
-def _examples(cycles: list[Mapping[str, Any]]) -> list[Text]:
-    lines = []
-    for cycle in cycles:
-        read = cycle["read"]
-        if read is None:
-            continue
-        found = {kind: n for kind, n in read["mismatches"].items() if n}
-        if found:
-            counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
-            lines.append(Text(f"\ncycle {cycle['cycle']}: {counts}; the first of them:"))
-        for example in read["examples"]:
-            place = str(example["stream"])
-            if example["timestamp_ns"] is not None:
-                place += f", time {example['timestamp_ns']} ns"
-            if example["fragment"] is not None:
-                place += f", fragment {example['fragment']}, sample {example['position']}"
-            lines.append(Text(f"  {example['kind']}: {place}", overflow="fold"))
-            lines += [
-                Text(f"    {side}: {example[side]}", overflow="fold")
-                for side in ("expected", "received")
-                if example[side] is not None
-            ]
-    return lines
+def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
+    """Return the rows about what was not there when first asked for, if there was any."""
+    if not any(read is not None and read["streams_awaited"] for read in reads):
+        return []
+    quantiles = [_NONE if read is None else _quantiles(read["visible_after_ms"]) for read in reads]
+    return [
+        ("  streams awaited", [_read(read, "streams_awaited") for read in reads]),
+        ("  visible after p50 / p99 ms", quantiles),
+    ]
+
+
+def _said(report: Mapping[str, Any], unit: str) -> str:
+    """Return what the verdict comes from."""
+    verdict, totals = report["verdict"], report["totals"]
+    read = totals["read"]
+    if verdict == "passed":
+        said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
+        if read["samples_expected"] < totals["write"]["samples_acked"]:
+            said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
+        return said
+    if verdict == "not_checked":
+        return "nothing was read back, as you asked"
+    if verdict == "failed":
+        return f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
+    if read is not None and read["missing_because"]:
+        return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
+    if report["interrupted"]:
+        return "interrupted before all was read back"
+    return "reading back was not completed, or there was nothing to read"
 
 
 def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     verdict, totals = report["verdict"], report["totals"]
     read = totals["read"]
     lines = [Text("")]
-    if verdict == "passed":
-        said = f"all {_count(read['samples_expected'])} {unit} read back exactly as written"
-        if read["samples_expected"] < totals["write"]["samples_acked"]:
-            said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
-    elif verdict == "not_checked":
-        said = "nothing was read back, as you asked"
-    elif verdict == "failed":
-        said = f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
-    elif report["interrupted"]:
-        said = "interrupted before all was read back"
-    else:
-        said = "reading back was not completed, or there was nothing to read"
     style = _STYLES[verdict]
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
-    lines.append(Text(f"{verdict}: {said}", style=style))
+    lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
+    if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
+        lines.append(Text(f"what was checked: {report['checked']}"))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
-        Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
+        Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
+        for limit in sorted(limits - {"target"})
     ]
     refusal = totals["write"]["refusal"]
     if refusal:
@@ -165,6 +177,19 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
     return lines
+
+
+def _advice(report: Mapping[str, Any], limit: str) -> str:
+    if limit != LimitedBy.GENERATOR:
+        return ""
+    config = report["config"]
+    return generator_advice(
+        mode=report["mode"],
+        n_workers=config["n_workers"],
+        n_cores=report["environment"]["n_usable_cores"],
+        n_samples=config["n_samples_per_fragment"],
+        n_fragments=config["n_fragments_per_message"],
+    )
 
 
 def _count(number: float) -> str:

@@ -54,7 +54,7 @@ class Answer:
     """Status, body and headers of an answer.
 
     With ``drop_after_s`` nothing is sent: the connection is closed after so many seconds, or
-    reset where that is 0.
+    reset where that is 0. It is sent after ``delay_s`` seconds.
     """
 
     status: int
@@ -62,6 +62,7 @@ class Answer:
     content_type: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     drop_after_s: float | None = None
+    delay_s: float = 0.0
 
 
 class RefusedError(Exception):

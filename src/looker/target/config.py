@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from looker.errors import UsageError
+from looker.target.faults import Fault, parse_faults
 from looker.target.limits import (
     LIKES,
     PRESETS,
@@ -38,6 +39,7 @@ class TargetConfig:
     ``external_labels`` are added by remote read. ``require_tenant`` refuses requests without
     X-Scope-OrgID. ``oversized_answer`` says what becomes of a log query's answer above
     ``max_grpc_message_mb``: "hang" for so many seconds and then close, "reset", or "500".
+    ``faults`` are injected, those with a ``rate`` by a generator that ``fault_seed`` begins.
     Raises UsageError for a setting that cannot work.
     """
 
@@ -52,6 +54,8 @@ class TargetConfig:
     require_tenant: bool = False
     oversized_answer: Oversized = "hang"
     oversized_answer_hang_s: float = 60.0
+    faults: tuple[Fault, ...] = ()
+    fault_seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -78,6 +82,16 @@ class TargetConfig:
             raise UsageError("--external-label", "a name is given twice")
         if names and self.product not in {"looker", "prometheus"}:
             raise UsageError("--external-label", f"--like {self.like} adds none")
+        self._check_faults()
+
+    def _check_faults(self) -> None:
+        if self.fault_seed < 0:
+            raise UsageError("--fault-seed", f"{self.fault_seed} is below 0")
+        for fault in self.faults:
+            if self.mode == "null" and fault.needs_store:
+                raise UsageError(
+                    "--fault", f"{fault.kind} has no meaning with --mode null, which stores nothing"
+                )
 
     @property
     def product(self) -> Product:
@@ -100,17 +114,19 @@ class TargetConfig:
 def config_of(settings: Mapping[str, Any]) -> TargetConfig:
     """Make a configuration of the command line's values; a limit that is None is ``like``'s.
 
-    ``external_label`` is a list of NAME=VALUE; times may be durations. Raises UsageError.
+    ``external_label`` is a list of NAME=VALUE, ``fault`` one of faults; times may be durations.
+    Raises UsageError.
     """
     limit_names = {one.name for one in fields(Limits)}
     plain = {name: value for name, value in settings.items() if name not in limit_names}
-    labels = _labels(plain.pop("external_label", None) or ())
+    plain["external_labels"] = _labels(plain.pop("external_label", None) or ())
+    plain["faults"] = parse_faults(plain.pop("fault", None) or ())
     hang = plain.get("oversized_answer_hang_s")
     if isinstance(hang, str):
         plain["oversized_answer_hang_s"] = seconds_of("--oversized-answer-hang", hang)
-    config = TargetConfig(**plain, external_labels=labels)
+    config = TargetConfig(**plain)
     changes = {name: value for name, value in settings.items() if name in limit_names}
-    return TargetConfig(**plain, external_labels=labels, limits=limits_of(config.like, changes))
+    return TargetConfig(**plain, limits=limits_of(config.like, changes))
 
 
 def _labels(given: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -55,6 +55,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._length = 0
         self._chunks: _Chunks | None = None
         self._hanging: asyncio.TimerHandle | None = None
+        self._is_delayed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -102,7 +103,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
 
     def _advance(self) -> None:
         """Read heads and whatever of their bodies is in the input."""
-        while self._transport is not None:
+        while self._transport is not None and not self._is_delayed:
             if self._chunks is not None:
                 if not self._read_chunks():
                     return
@@ -193,7 +194,27 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if answer.drop_after_s is not None:
             self._drop(answer.drop_after_s)
             return
-        self._write(answer, close=headers.get("connection", "").lower() == "close")
+        close = headers.get("connection", "").lower() == "close"
+        if answer.delay_s > 0:
+            self._delay(answer, close=close)
+        else:
+            self._write(answer, close=close)
+
+    def _delay(self, answer: Answer, *, close: bool) -> None:
+        """Send an answer later; what the client sends meanwhile waits."""
+        if self._transport is None:
+            return
+        self._transport.pause_reading()
+        self._is_delayed = True
+
+        def send() -> None:
+            self._is_delayed = False
+            if self._transport is not None:
+                self._transport.resume_reading()
+            self._write(answer, close=close)
+            self._advance()
+
+        self._hanging = asyncio.get_running_loop().call_later(answer.delay_s, send)
 
     def _drop(self, after_s: float) -> None:
         """Send nothing: close after a while, or reset at once."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from looker.clock import Clock
     from looker.target.answers import Routes
     from looker.target.config import TargetConfig
+    from looker.target.damage import AnswerDamage
     from looker.target.loki_store import LokiStore
     from looker.target.metrics_page import Counters
 
@@ -28,7 +29,12 @@ class LokiApi:
     """The routes of Loki; ``routes`` maps a path to (methods, what answers)."""
 
     def __init__(
-        self, store: LokiStore, clock: Clock, config: TargetConfig, counters: Counters
+        self,
+        store: LokiStore,
+        clock: Clock,
+        config: TargetConfig,
+        counters: Counters,
+        damage: AnswerDamage | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -36,7 +42,7 @@ class LokiApi:
         limits = config.applied
         self._ingest = LokiIngest(store, limits) if limits.guards_logs else None
         self._several_tenants = config.require_tenant
-        queries = LokiQueries(store, clock, config)
+        queries = LokiQueries(store, clock, config, damage)
         info = build()
         if config.product == "loki":
             info = dict.fromkeys(info, "") | {"goVersion": _GO_VERSION}

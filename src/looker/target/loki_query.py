@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from looker.clock import Clock
     from looker.target.answers import Request
     from looker.target.config import TargetConfig
+    from looker.target.damage import AnswerDamage
     from looker.target.loki_store import LokiStore, Page
     from looker.target.matchers import Labels
 
@@ -40,8 +41,15 @@ _MAX_STEPS = 11_000
 class LokiQueries:
     """Answers questions to a store as Loki does."""
 
-    def __init__(self, store: LokiStore, clock: Clock, config: TargetConfig) -> None:
+    def __init__(
+        self,
+        store: LokiStore,
+        clock: Clock,
+        config: TargetConfig,
+        damage: AnswerDamage | None = None,
+    ) -> None:
         self._store = store
+        self._damage = damage
         self._clock = clock
         self._config = config
         self._limits = config.applied
@@ -62,6 +70,8 @@ class LokiQueries:
         page = self._store.query(
             request.tenant, matchers, start_ns, stop_ns, limit, self._visible_from_ns()
         )
+        if self._damage is not None:
+            page = self._damage.page(page, request.headers.get("cache-control", ""))
         too_large = self._too_large(page)
         if too_large is not None:
             return too_large

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from looker.target.damage import StoreDamage
     from looker.target.matchers import Labels, Matcher
     from looker.target.runs import Run
     from looker.wire.decode import LogColumns
@@ -78,10 +79,18 @@ class _Tenant:
 
 
 class LokiStore:
-    """Every tenant's streams, within one budget."""
+    """Every tenant's streams, within one budget.
 
-    def __init__(self, budget: Budget) -> None:
+    ``damage``, if any, is done to all that is stored; equal entries are then kept as often as
+    they come where ``keeps_duplicates`` says so.
+    """
+
+    def __init__(
+        self, budget: Budget, damage: StoreDamage | None = None, *, keeps_duplicates: bool = False
+    ) -> None:
         self._budget = budget
+        self._damage = damage
+        self._keeps_duplicates = keeps_duplicates
         self._arena = Arena(budget.limit_bytes)
         self._tenants: dict[str, _Tenant] = {}
 
@@ -98,8 +107,14 @@ class LokiStore:
             if text not in owner.by_text
         }
         labels_bytes = sum(STREAM_BYTES + 3 * len(text) for text in fresh)
-        n = len(columns.timestamps_ns)
-        self._budget.take(PUSH_BYTES + len(columns.buffer) + n * ENTRY_BYTES + labels_bytes)
+        owners = np.repeat(np.arange(len(texts)), columns.counts)
+        times, buffer = columns.timestamps_ns, columns.buffer
+        offsets, lengths = columns.line_offsets, columns.line_lengths
+        if self._damage is not None:
+            owners, times, offsets, lengths, buffer = self._damage.log_entries(
+                owners, times, offsets, lengths, buffer
+            )
+        self._budget.take(PUSH_BYTES + len(buffer) + len(times) * ENTRY_BYTES + labels_bytes)
         self._tenants[tenant] = owner
         for text, labels in fresh.items():
             number = owner.by_labels.get(labels)
@@ -107,13 +122,8 @@ class LokiStore:
                 number = owner.by_labels[labels] = owner.index.add(labels)
             owner.by_text[text] = number
         numbers = np.array([owner.by_text[text] for text in texts], np.int64)
-        base = self._arena.append(columns.buffer)
-        owner.runs.append(
-            np.repeat(numbers, columns.counts),
-            columns.timestamps_ns,
-            columns.line_offsets + base,
-            columns.line_lengths,
-        )
+        base = self._arena.append(buffer)
+        owner.runs.append(numbers[owners], times, offsets + base, lengths)
 
     def append(
         self,
@@ -131,16 +141,17 @@ class LokiStore:
         owner = self._tenants.setdefault(tenant, _Tenant(self))
         fresh = names[len(owner.index.labels) :]
         labels_bytes = sum(STREAM_BYTES + 3 * len(label_string(labels)) for labels in fresh)
-        self._budget.take(PUSH_BYTES + len(columns.buffer) + len(at) * ENTRY_BYTES + labels_bytes)
+        times, buffer = columns.timestamps_ns[at], columns.buffer
+        offsets, lengths = columns.line_offsets[at], columns.line_lengths[at]
+        if self._damage is not None:
+            streams, times, offsets, lengths, buffer = self._damage.log_entries(
+                streams, times, offsets, lengths, buffer
+            )
+        self._budget.take(PUSH_BYTES + len(buffer) + len(times) * ENTRY_BYTES + labels_bytes)
         for labels in fresh:
             owner.index.add(labels)
-        base = self._arena.append(columns.buffer)
-        owner.runs.append(
-            streams,
-            columns.timestamps_ns[at],
-            columns.line_offsets[at] + base,
-            columns.line_lengths[at],
-        )
+        base = self._arena.append(buffer)
+        owner.runs.append(streams, times, offsets + base, lengths)
 
     def flush(self) -> None:
         """Count all entries of all tenants as flushed."""
@@ -239,6 +250,8 @@ class LokiStore:
 
         Equal streams and times lie next to each other.
         """
+        if self._keeps_duplicates:
+            return None
         tied = (times[1:] == times[:-1]) & (streams[1:] == streams[:-1])
         if not bool(tied.any()):
             return None

@@ -10,6 +10,8 @@ from looker.target.answers import Answer
 from looker.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from looker.target.limits import Product
 
 _RECORDS: Final[dict[Product, str]] = {
@@ -35,7 +37,9 @@ class Counters:
     payload_bytes: int = 0
 
 
-def page(product: Product, counters: Counters, held_bytes: int) -> Answer:
+def page(
+    product: Product, counters: Counters, held_bytes: int, n_injected: Mapping[str, int]
+) -> Answer:
     """Write all metrics."""
     version = "" if product == "loki" else f"looker-{__version__}"
     build = f'{product}_build_info{{version="{version}",revision="",branch="",goversion=""}} 1'
@@ -50,6 +54,11 @@ def page(product: Product, counters: Counters, held_bytes: int) -> Answer:
     lines += [
         f'looker_target_requests_total{{status="{status}"}} {n}'
         for status, n in sorted(counters.answered.items())
+    ]
+    lines.append("# TYPE looker_target_faults_injected_total counter")
+    lines += [
+        f'looker_target_faults_injected_total{{kind="{kind}"}} {n}'
+        for kind, n in n_injected.items()
     ]
     body = ("\n".join(lines) + "\n").encode()
     return Answer(200, body, "text/plain; version=0.0.4; charset=utf-8")

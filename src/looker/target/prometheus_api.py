@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from looker.clock import Clock
     from looker.target.answers import Routes
     from looker.target.config import TargetConfig
+    from looker.target.damage import AnswerDamage
     from looker.target.metrics_page import Counters
     from looker.target.series_store import SeriesStore
     from looker.wire.decode import SeriesColumns
@@ -38,14 +39,20 @@ class PrometheusApi:
     """The routes of both servers; ``routes`` maps a path to (methods, what answers)."""
 
     def __init__(
-        self, store: SeriesStore, clock: Clock, config: TargetConfig, counters: Counters
+        self,
+        store: SeriesStore,
+        clock: Clock,
+        config: TargetConfig,
+        counters: Counters,
+        damage: AnswerDamage | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._counters = counters
         self._product = config.product
         self._cortex = CortexIngest(store, config.applied)
-        queries, remote = SeriesQueries(store, clock, config), RemoteRead(store, config)
+        queries = SeriesQueries(store, clock, config, damage)
+        remote = RemoteRead(store, config, damage)
         self.routes: Routes = {}
         for prefix in _READ_PREFIXES[config.product]:
             self.routes |= {

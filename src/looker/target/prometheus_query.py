@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from looker.clock import Clock
     from looker.target.config import TargetConfig
+    from looker.target.damage import AnswerDamage
     from looker.target.matchers import Labels
     from looker.target.series_store import SeriesStore
 
@@ -46,8 +47,15 @@ _EVER_MS = 1 << 62
 class SeriesQueries:
     """Answers questions to a store as the query API does."""
 
-    def __init__(self, store: SeriesStore, clock: Clock, config: TargetConfig) -> None:
+    def __init__(
+        self,
+        store: SeriesStore,
+        clock: Clock,
+        config: TargetConfig,
+        damage: AnswerDamage | None = None,
+    ) -> None:
         self._store = store
+        self._damage = damage
         self._clock = clock
         self._open = 1 if config.boundary == "open" else 0
         cortex = config.product == "cortex"
@@ -67,8 +75,11 @@ class SeriesQueries:
             return _bad(str(error))
         if range_ms is not None:
             start = at_ms - range_ms + self._open
-            samples = self._store.query(request.tenant, matchers, start, at_ms + 1)
-            return Answer(200, matrix(_fresh(samples), self._style), _JSON)
+            samples = _fresh(self._store.query(request.tenant, matchers, start, at_ms + 1))
+            if self._damage is not None:
+                cache_control = request.headers.get("cache-control", "")
+                samples = self._damage.samples(samples, cache_control)
+            return Answer(200, matrix(samples, self._style), _JSON)
         samples = self._store.query(
             request.tenant, matchers, at_ms - LOOKBACK_MS + self._open, at_ms + 1
         )

@@ -21,6 +21,7 @@ from looker.wire.snappy import compress, decompress
 if TYPE_CHECKING:
     from looker.target.answers import Request
     from looker.target.config import TargetConfig
+    from looker.target.damage import AnswerDamage
     from looker.target.series_store import Samples, SeriesStore
 
 MAX_UNCOMPRESSED_BYTES = 1 << 31
@@ -34,8 +35,11 @@ _SAMPLE_BYTES = 12 + _STAMP_BYTES
 class RemoteRead:
     """Answers remote reads: as samples, or as chunks where Prometheus would."""
 
-    def __init__(self, store: SeriesStore, config: TargetConfig) -> None:
+    def __init__(
+        self, store: SeriesStore, config: TargetConfig, damage: AnswerDamage | None = None
+    ) -> None:
         self._store = store
+        self._damage = damage
         self._external = config.external_labels
         self._verbose = config.product == "looker"
         self._streams = config.product == "prometheus"
@@ -48,6 +52,9 @@ class RemoteRead:
         try:
             message = ReadRequest.FromString(decompress(request.body, MAX_UNCOMPRESSED_BYTES))
             found = [self._query(request.tenant, query) for query in message.queries]
+            if self._damage is not None:
+                cache_control = request.headers.get("cache-control", "")
+                found = [self._damage.samples(one, cache_control) for one in found]
         except DecodeError as error:
             return plain_error(400, str(error) if self._verbose else "snappy: corrupt input")
         except (ProtobufError, UnicodeDecodeError, re.error, IndexError) as error:

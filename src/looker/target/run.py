@@ -5,6 +5,7 @@ Importing this module is cheap: the server and what it needs is imported when it
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 def run_target(config: TargetConfig, ready: Callable[[str], None]) -> None:
@@ -39,15 +41,19 @@ def _serve(
 
     import uvloop  # noqa: PLC0415
 
-    from looker.target.server import running  # noqa: PLC0415
+    from looker.target.server import Target, listening  # noqa: PLC0415
+
+    target = Target(config)
 
     async def serve() -> None:
         done = asyncio.Event()
         for number in until:
             asyncio.get_running_loop().add_signal_handler(number, done.set)
-        async with running(config) as url:
+        async with listening(target) as url:
             ready(url)
             await done.wait()
+        if config.faults:
+            _log.info("faults injected: %s", target.faults.totals)
 
     uvloop.run(serve())
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.target.append_rules import Batch
+    from looker.target.damage import StoreDamage
     from looker.target.matchers import Labels, Matcher
     from looker.target.memory import Budget
     from looker.wire.decode import SeriesColumns
@@ -89,11 +90,17 @@ class Draft:
 
 
 class SeriesStore:
-    """Every tenant's series, within one budget; ``rule`` says what ``push`` takes."""
+    """Every tenant's series, within one budget; ``rule`` says what ``push`` takes.
 
-    def __init__(self, budget: Budget, rule: Rule = strict) -> None:
+    ``damage``, if any, is done to all that is stored, behind the rules.
+    """
+
+    def __init__(
+        self, budget: Budget, rule: Rule = strict, damage: StoreDamage | None = None
+    ) -> None:
         self._budget = budget
         self._rule = rule
+        self._damage = damage
         self._tenants: dict[str, Owner] = {}
 
     def push(self, tenant: str, columns: SeriesColumns) -> None:
@@ -127,11 +134,12 @@ class SeriesStore:
         """Store a request's new series and the samples to append; MemoryLimitError."""
         owner = draft.owner
         labels_bytes = sum(SERIES_BYTES + 4 * len(blob) for blob in draft.fresh)
-        self._budget.take(PUSH_BYTES + len(batch.times) * SAMPLE_BYTES + labels_bytes)
+        stored = batch if self._damage is None else self._damage.samples(batch)
+        self._budget.take(PUSH_BYTES + len(stored.times) * SAMPLE_BYTES + labels_bytes)
         self._tenants[draft.tenant] = owner
         owner.numbers.update(draft.fresh)
         owner.blobs += draft.added
-        owner.runs.append(batch.series, batch.times, batch.bits)
+        owner.runs.append(stored.series, stored.times, stored.bits)
         # Of several samples of a series the last assignment stays: they ascend in time.
         owner.latest_ms[batch.series] = batch.times
         owner.latest_bits[batch.series] = batch.bits

@@ -17,6 +17,9 @@ from looker.errors import TargetError
 from looker.target.answers import GET, Answer, RefusedError, Request, plain_error
 from looker.target.append_rules import prometheus, strict
 from looker.target.config import TargetConfig
+from looker.target.damage import AnswerDamage, StoreDamage
+from looker.target.fault_requests import FaultyRequests
+from looker.target.faults import Faults
 from looker.target.http import HttpProtocol
 from looker.target.loki_api import LokiApi
 from looker.target.loki_store import LokiStore
@@ -74,16 +77,27 @@ class Target:
         self.config = config
         budget = Budget(config.max_memory_mb)
         rule = strict if config.product == "looker" else prometheus
-        self.store = Stores(budget, LokiStore(budget), SeriesStore(budget, rule))
+        self.faults = Faults(config.faults, config.fault_seed)
+        stored: StoreDamage | None = None
+        found: AnswerDamage | None = None
+        self._faulty: FaultyRequests | None = None
+        if config.faults:
+            stored, found = StoreDamage(self.faults), AnswerDamage(self.faults)
+            self._faulty = FaultyRequests(self.faults, stored, found)
+        doubles = self.faults.any_of("duplicate-entry", "duplicate-fragment")
+        logs = LokiStore(budget, stored, keeps_duplicates=doubles)
+        self.store = Stores(budget, logs, SeriesStore(budget, rule, stored))
         self._interceptor = interceptor
         at = clock or SystemClock()
         self.counters = Counters()
         product = config.product
         self._routes: Routes = {"/metrics": (GET, lambda _: self._metrics())}
         if product in {"looker", "loki"}:
-            self._routes |= LokiApi(self.store.logs, at, config, self.counters).routes
+            self._routes |= LokiApi(self.store.logs, at, config, self.counters, found).routes
         if product != "loki":
-            self._routes |= PrometheusApi(self.store.series, at, config, self.counters).routes
+            self._routes |= PrometheusApi(
+                self.store.series, at, config, self.counters, found
+            ).routes
         self._discarded = {
             path: Answer(204 if product == "loki" else status)
             for path, status in _PUSHES.items()
@@ -93,11 +107,14 @@ class Target:
         self._own_tenants = product == "looker" or config.require_tenant
 
     def _metrics(self) -> Answer:
-        return page(self.config.product, self.counters, self.store.budget.held_bytes)
+        held_bytes = self.store.budget.held_bytes
+        return page(self.config.product, self.counters, held_bytes, self.faults.n_injected)
 
     def discards(self, method: str, path: str) -> Answer | None:
         """Return the answer to a push that is discarded unread; None for other requests."""
         if self.config.mode != "null" or method != "POST" or self._interceptor is not None:
+            return None
+        if self._faulty is not None:
             return None
         if self.config.require_tenant:
             return None  # the header has to be looked at
@@ -108,15 +125,16 @@ class Target:
     ) -> Answer:
         """Answer one request; ``target`` is the path with its query, header names are lower."""
         path, _, query = target.partition("?")
-        try:
-            answer = self._route(method, path, query, headers, body)
-        except RefusedError as refused:
-            answer = refused.answer
-        except MemoryLimitError as error:
-            answer = plain_error(507, str(error))
-        except Exception as error:  # noqa: BLE001 - answered by a 500
-            _log.exception("%s %s", method, path)
-            answer = plain_error(500, f"looker target: internal error: {error!r}")
+
+        def respond() -> Answer:
+            return self._respond(method, path, query, headers, body)
+
+        if self._faulty is None:
+            answer = respond()
+        elif method == "POST" and path in self._discarded:
+            answer = self._faulty.push(self._discarded[path], respond)
+        else:
+            answer = self._faulty.query(respond)
         self.counters.answered[answer.status] += 1
         if answer.drop_after_s is not None:
             return answer
@@ -124,6 +142,20 @@ class Target:
             status, content = self._interceptor(path, bytes(body), answer.status, answer.body)
             answer = replace(answer, status=status, body=content)
         return answer
+
+    def _respond(
+        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | bytearray
+    ) -> Answer:
+        """Answer one request, whatever happens."""
+        try:
+            return self._route(method, path, query, headers, body)
+        except RefusedError as refused:
+            return refused.answer
+        except MemoryLimitError as error:
+            return plain_error(507, str(error))
+        except Exception as error:  # noqa: BLE001 - answered by a 500
+            _log.exception("%s %s", method, path)
+            return plain_error(500, f"looker target: internal error: {error!r}")
 
     def _route(
         self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | bytearray

@@ -7,17 +7,22 @@ increment is never zero, and a stream's fragments never overlap.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from looker.model.mismatch import MismatchExample, MismatchKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from looker.model.mismatch import Findings
     from looker.verify.expectation import Expectation
+
+
+FOREIGN_STREAM: Final = "(not a stream of this run)"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,11 +30,13 @@ class Received:
     """Samples of an answer in its order: stream number (or -1), element of the answer, time.
 
     ``streams`` int64 (r,), ``elements`` int64 (r,) ascending, ``timestamps_ns`` int64 (r,).
+    ``labels`` are the elements' label sets, to show whose samples were not expected.
     """
 
     streams: NDArray[np.int64]
     elements: NDArray[np.int64]
     timestamps_ns: NDArray[np.int64]
+    labels: Sequence[Mapping[str, Any]] = ()
 
 
 class Samples(Protocol):
@@ -104,7 +111,10 @@ def align(
     findings.retry_duplicates += int(np.count_nonzero(repeat))
     duplicate = again & same & ~repeat
     explain.pairs(MismatchKind.DUPLICATE, pairs_expected[duplicate], pairs_received[duplicate])
-    explain.unpaired(MismatchKind.UNEXPECTED, pairs_received[again & ~same])
+    changed = again & ~same
+    explain.unpaired(
+        MismatchKind.UNEXPECTED, pairs_received[changed], beside=pairs_expected[changed]
+    )
     corrupt = first & ~same
     explain.pairs(MismatchKind.CORRUPT, pairs_expected[corrupt], pairs_received[corrupt])
 
@@ -112,7 +122,8 @@ def align(
     seen[pairs_expected] = True
     required = expectation.required[expectation.piece_of]
     explain.missing(np.flatnonzero(required & ~seen))
-    explain.unpaired(MismatchKind.OUT_OF_ORDER, _out_of_order(received))
+    late = _out_of_order(received)
+    explain.unpaired(MismatchKind.OUT_OF_ORDER, late, beside=np.where(found[late], at[late], -1))
     return Aligned(pairs_expected[first], pairs_received[first], same[first])
 
 
@@ -136,20 +147,43 @@ class _Explainer:
         findings: Findings,
     ) -> None:
         self._expectation = expectation
+        self._scheme = expectation.content.scheme
         self._received = received
         self._samples = samples
         self._findings = findings
 
-    def unpaired(self, kind: MismatchKind, received: NDArray[np.intp]) -> None:
-        """Count received samples that have no place."""
+    def unpaired(
+        self,
+        kind: MismatchKind,
+        received: NDArray[np.intp],
+        beside: NDArray[np.intp] | None = None,
+    ) -> None:
+        """Count received samples that have no place.
+
+        ``beside`` are the expected samples of the same streams and times; -1 where there is none.
+        """
         self._findings.add(kind, len(received))
-        for number in received[: self._findings.room()].tolist():
+        for index, number in enumerate(received[: self._findings.room()].tolist()):
+            text = self._samples.received_text(number)
+            if beside is not None and beside[index] >= 0:
+                self._keep_expected(kind, int(beside[index]), text)
+                continue
             stream = int(self._received.streams[number])
-            self._keep(
-                kind,
-                stream=self._name(stream) if stream >= 0 else "(not a stream of this run)",
-                timestamp_ns=int(self._received.timestamps_ns[number]),
-                received=self._samples.received_text(number),
+            labels: Mapping[str, str] | None = None
+            if stream >= 0:
+                labels = self._scheme.labels(stream)
+            elif self._received.labels:
+                foreign = self._received.labels[int(self._received.elements[number])]
+                labels = {str(name): str(value) for name, value in foreign.items()}
+            self._findings.keep(
+                MismatchExample(
+                    kind=kind,
+                    stream=self._scheme.uniquename(stream) if stream >= 0 else FOREIGN_STREAM,
+                    labels=labels,
+                    cycle=self._scheme.born_in_cycle,
+                    timestamp_ns=int(self._received.timestamps_ns[number]),
+                    received=text,
+                )
             )
 
     def pairs(
@@ -167,42 +201,20 @@ class _Explainer:
         for number in expected[: self._findings.room()].tolist():
             self._keep_expected(MismatchKind.MISSING, number, None)
 
-    def _name(self, stream: int) -> str:
-        return self._expectation.content.scheme.uniquename(stream)
-
     def _keep_expected(self, kind: MismatchKind, number: int, received: str | None) -> None:
         expectation = self._expectation
         piece = int(expectation.piece_of[number])
-        self._keep(
-            kind,
-            stream=self._name(int(expectation.streams[piece])),
-            fragment=int(expectation.fragments[piece]),
-            position=int(expectation.sample_positions[number]),
-            timestamp_ns=int(expectation.timestamps_ns[number]),
-            expected=self._samples.expected_text(expectation, number),
-            received=received,
-        )
-
-    def _keep(
-        self,
-        kind: MismatchKind,
-        *,
-        stream: str,
-        timestamp_ns: int,
-        fragment: int | None = None,
-        position: int | None = None,
-        expected: str | None = None,
-        received: str | None = None,
-    ) -> None:
+        stream = int(expectation.streams[piece])
         self._findings.keep(
             MismatchExample(
                 kind=kind,
-                stream=stream,
-                cycle=self._expectation.content.scheme.born_in_cycle,
-                fragment=fragment,
-                position=position,
-                timestamp_ns=timestamp_ns,
-                expected=expected,
+                stream=self._scheme.uniquename(stream),
+                labels=self._scheme.labels(stream),
+                cycle=self._scheme.born_in_cycle,
+                fragment=int(expectation.fragments[piece]),
+                position=int(expectation.sample_positions[number]),
+                timestamp_ns=int(expectation.timestamps_ns[number]),
+                expected=self._samples.expected_text(expectation, number),
                 received=received,
             )
         )

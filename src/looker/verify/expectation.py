@@ -40,7 +40,7 @@ class Expectation:
     counted: NDArray[np.bool_]
     sent_again: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def n_samples(self) -> int:
         """Number of samples in all pieces, required or not."""
         return int(self.counts.sum())
@@ -48,7 +48,9 @@ class Expectation:
     @cached_property
     def first_pieces(self) -> NDArray[np.intp]:
         """The first piece of each stream, intp (s,)."""
-        return np.flatnonzero(np.diff(self.streams, prepend=np.uint32(2**32 - 1)))
+        first = np.ones(len(self.streams), np.bool_)
+        np.not_equal(self.streams[1:], self.streams[:-1], out=first[1:])
+        return np.flatnonzero(first)
 
     @cached_property
     def stream_numbers(self) -> NDArray[np.uint32]:
@@ -58,6 +60,8 @@ class Expectation:
     @cached_property
     def stream_counts(self) -> NDArray[np.int64]:
         """The number of samples of each stream, int64 (s,)."""
+        if len(self.first_pieces) == len(self.counts):
+            return self.counts
         totals: NDArray[np.int64] = np.add.reduceat(self.counts, self.first_pieces)
         return totals
 

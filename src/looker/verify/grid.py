@@ -1,9 +1,9 @@
-"""The samples of an expectation as a grid, regenerated block by block."""
+"""The samples of an expectation as a grid, regenerated and summed up block by block."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,15 +24,20 @@ _LEAST_PER_SEGMENT: Final = 32
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Progression:
-    """One number per sample, int64: ``base`` (r, 1) plus ``steps`` (c,), or ``base`` (r, c)."""
+    """One number per sample, int64: ``base`` (r, 1) plus ``steps`` (c,), or ``base`` (r, c).
+
+    With steps, ``base`` may also be (1, 1), the same for all rows.
+    """
 
     base: NDArray[np.int64]
     steps: NDArray[np.int64] | None
 
     def block(self, rows: slice, columns: slice) -> NDArray[np.int64]:
+        """Return the numbers of a block, (rows, columns) or (1, columns)."""
         if self.steps is None:
             return self.base[rows, columns]
-        return self.base[rows] + self.steps[columns]
+        base = self.base if len(self.base) == 1 else self.base[rows]
+        return base + self.steps[columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class _Segment:
 
 
 class Grid:
-    """Keys and timestamps of all samples: rows are streams, columns their samples in order.
+    """Content, times and checksums of all samples: rows are streams, columns their samples.
 
     Streams that differ in their number of samples make a single row of all samples instead. In
     both cases the samples are in the order of the expectation, row by row. Mostly all streams have
@@ -61,29 +66,41 @@ class Grid:
         totals = expectation.stream_counts
         self.uniform = bool((totals == totals[0]).all())
         self.shape = (len(totals), int(totals[0])) if self.uniform else (1, int(totals.sum()))
-        self.unit_ns = unit_ns
-        counts = expectation.counts
-        self._begins = np.cumsum(counts) - counts
-        self._times = self._progression(
-            expectation.start_ns // unit_ns if unit_ns > 1 else expectation.start_ns,
-            content.step_ns // unit_ns,
-        )
+        # one piece per row: sums of rows are sums of pieces
+        self._single = len(expectation.counts) == self.shape[0]
+        start = expectation.start_ns if unit_ns == 1 else expectation.start_ns // unit_ns
+        self._times = self._progression(start, content.step_ns // unit_ns)
         self._segments = self._common_segments()
         self._position_keys = self._keys_of_positions()
+        self._products = np.empty((0, 0) if self._single else self.shape, np.uint64)
+        self._sums = np.zeros(self.shape[0], np.uint64)
 
     def _progression(self, firsts: NDArray[np.int64], step: int) -> _Progression:
         """``firsts`` (p,) are the values of the pieces' first samples."""
         expectation = self._expectation
-        counts, begins_stream = expectation.counts, expectation.first_pieces
+        counts = expectation.counts
         if self.uniform:
-            joined = firsts[1:] == firsts[:-1] + counts[:-1] * step
-            joined[begins_stream[1:] - 1] = True
-            if joined.all():
-                steps = np.arange(self.shape[1], dtype=np.int64) * step
-                return _Progression(firsts[begins_stream, None], steps)
+            joined = self._single
+            if not joined:
+                follows = firsts[1:] == firsts[:-1] + counts[:-1] * step
+                follows[expectation.first_pieces[1:] - 1] = True
+                joined = bool(follows.all())
+            if joined:
+                base = firsts if self._single else firsts[expectation.first_pieces]
+                if (base == base[0]).all():
+                    base = base[:1]
+                steps = np.arange(self.shape[1], dtype=np.int64)
+                steps *= step
+                return _Progression(base[:, None], steps)
         values = np.arange(expectation.n_samples, dtype=np.int64) * step
-        values += np.repeat(firsts - self._begins * step, counts)
+        values += np.repeat(firsts - self._begins() * step, counts)
         return _Progression(values.reshape(self.shape), None)
+
+    def _begins(self) -> NDArray[np.int64]:
+        """Return the pieces' first samples among all, int64 (p,)."""
+        counts = self._expectation.counts
+        begins: NDArray[np.int64] = np.cumsum(counts) - counts
+        return begins
 
     def _common_segments(self) -> list[_Segment] | None:
         """Return the columns of the fragments, where all rows have them alike; None otherwise."""
@@ -109,7 +126,7 @@ class Grid:
         if self._segments is None:
             return keys[expectation.sample_positions].reshape(self.shape)
         parts = [keys[one.position : one.position + one.end - one.begin] for one in self._segments]
-        return np.concatenate(parts)[None]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[None]
 
     def store_text(
         self, out: NDArray[np.uint8], lines: LineContent, rows: slice, columns: slice
@@ -150,20 +167,38 @@ class Grid:
         return expectation.keys[pieces], positions
 
     def timestamps(self, rows: slice, columns: slice) -> NDArray[np.int64]:
-        """Return the timestamps of a block in the grid's unit, int64 (rows, columns)."""
+        """Return the timestamps of a block in the grid's unit, int64 (rows, columns).
+
+        They are (1, columns) where all rows have the same.
+        """
         return self._times.block(rows, columns)
 
-    def weighted(
-        self, inner_sums: NDArray[np.uint64], rows: slice, columns: slice
-    ) -> NDArray[np.uint64]:
-        """Multiply a block's inner sums of the checksum with the keys of their positions."""
-        shared = len(self._position_keys) == 1
-        products: NDArray[np.uint64] = (
-            inner_sums * self._position_keys[slice(0, 1) if shared else rows, columns]
-        )
-        return products
+    def add(self, rows: slice, columns: slice, *terms: tuple[int, NDArray[np.uint64]]) -> None:
+        """Take a block's received samples for the checksum.
 
-    def sums(self, products: NDArray[Any]) -> NDArray[np.uint64]:
-        """Add up products (rows, columns) of the whole grid by piece: the checksum's shares."""
-        sums: NDArray[np.uint64] = np.add.reduceat(products.reshape(-1), self._begins)
+        Their inner sums are the sum of (key, values) modulo 2**64, where values are (rows,
+        columns), or (1, columns) if they are the same for all rows.
+        """
+        shared = len(self._position_keys) == 1
+        keys = self._position_keys[slice(0, 1) if shared else rows, columns]
+        if not self._single:
+            products = self._products[rows, columns]
+            products[...] = 0
+            for key, values in terms:
+                products += values * np.uint64(key) if key != 1 else values
+            products *= keys
+            return
+        for key, values in terms:
+            if shared:
+                sums = np.einsum("rc,c->r", values, keys[0])
+            else:
+                sums = np.einsum("rc,rc->r", values, keys)
+            sums *= np.uint64(key)
+            self._sums[rows] += sums
+
+    def sums(self) -> NDArray[np.uint64]:
+        """Return the pieces' shares of the checksum, uint64 (p,), once all blocks were taken."""
+        if self._single:
+            return self._sums
+        sums: NDArray[np.uint64] = np.add.reduceat(self._products.reshape(-1), self._begins())
         return sums

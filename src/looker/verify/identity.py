@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from looker.model.labels import UNIQUENAME
+from looker.model.labels import UNIQUENAME, selector_text
 from looker.model.mismatch import MismatchExample, MismatchKind
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def stream_of(
             MismatchExample(
                 kind=MismatchKind.WRONG_LABELS,
                 stream=scheme.uniquename(stream),
+                labels=expected,
                 cycle=scheme.born_in_cycle,
-                expected=str(expected),
-                received=str(dict(labels)),
+                expected=selector_text(expected),
+                received=selector_text({name: str(labels[name]) for name in sorted(labels)}),
             )
         )
     return stream

@@ -6,14 +6,17 @@ and aligned entry by entry.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from looker.errors import DecodeError
 from looker.model.mismatch import Findings, MismatchKind
+from looker.model.words import one_line
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.log_prediction import Extras, LogPredictor
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from looker.verify.expectation import Expectation
 
 
+_DIGITS: Final = re.compile("-?[0-9]{1,19}")
+
+
 class LogAnswers:
     """Compares the answers to the queries of one generation's logs."""
 
@@ -46,7 +52,6 @@ class LogAnswers:
         self._form: ElementForm | None = None
         self._extras = Extras(self._tolerated)
         self._predictor = LogPredictor(content, self._extras)
-        self._own = frozenset(content.scheme.labels(0))
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
         """Compare a ``query_range`` answer; DecodeError if it is not one."""
@@ -77,12 +82,18 @@ class LogAnswers:
         found = self._predictor.compare(body, begin, expectation, form)
         if found is None or not is_frame(body, begin, found.end):
             return None
-        ((usual, _),) = found.extras.most_common(1)
-        names = {extra: self._extras.names(extra) or frozenset() for extra in found.extras}
-        # what most rows have is predicted for the next answer
+        self._form, added = form, set(form.added_labels)
+        if found.odd:
+            added = self._additions(form, expectation.n_samples, found.odd)
+        return proof_of_all(expectation, found.sums, Findings(added_labels=added))
+
+    def _additions(self, form: ElementForm, n_rows: int, odd: Counter[bytes]) -> set[str]:
+        """Return the names of what was added; predict for the next answer what most rows have."""
+        rows_of = odd | Counter({form.row.extra: n_rows - odd.total()})
+        names = {extra: self._extras.names(extra) or frozenset() for extra in rows_of}
+        usual = max(rows_of, key=lambda extra: rows_of[extra])
         self._form = replace(form, row=replace(form.row, extra=usual, metadata=names[usual]))
-        added = form.added_to_head.union(*names.values()) - self._own
-        return proof_of_all(expectation, found.sums, Findings(added_labels=set(added)))
+        return set(form.added_to_head.union(*names.values()))
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()
@@ -117,12 +128,13 @@ class _Entries:
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))
         try:
+            _check_rows(values)
             times = np.fromiter((int(value[0]) for value in values), np.int64, len(values))
             text = [value[1] for value in values]
             encoded = [line.encode("utf-8", "surrogatepass") for line in text]
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
-            message = f"an entry of the answer is not [timestamp, line]: {error}"
-            raise DecodeError(message) from error
+            said = one_line(str(error), 200)
+            raise DecodeError(f"an entry of the answer is not [timestamp, line]: {said}") from error
         _check_metadata(values, tolerated, findings)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
@@ -133,6 +145,7 @@ class _Entries:
             np.repeat(np.array(streams, np.int64), counts),
             np.repeat(np.arange(len(elements), dtype=np.int64), counts),
             times,
+            [element["stream"] for element in elements],
         )
         return cls(received, text, lines, fits)
 
@@ -152,6 +165,17 @@ class _Entries:
 
     def expected_text(self, expectation: Expectation, expected: int) -> str:
         return expectation.lines(np.array([expected])).tobytes().decode("ascii")
+
+
+def _check_rows(values: list[Any]) -> None:
+    """Raise ValueError or TypeError where a row is not [digits, line] or [digits, line, object].
+
+    int() alone would take numbers, spaces and underscores as well.
+    """
+    if not {*map(type, values)} <= {list} or not {*map(len, values)} <= {2, 3}:
+        raise ValueError("a row is something else")
+    if not all(_DIGITS.fullmatch(value[0]) for value in values):
+        raise ValueError("a timestamp is not in nanoseconds")
 
 
 def _check_metadata(values: list[Any], tolerated: frozenset[str], findings: Findings) -> None:

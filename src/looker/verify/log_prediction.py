@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from looker.generate.encoder import blocks
 from looker.generate.logs import TIMESTAMP_DIGITS
 from looker.verify.grid import Grid
-from looker.wire.checksum import line_sums, time_sums
-from looker.wire.columns import BLOCK_BYTES, records_of, store_digits
+from looker.wire.checksum import line_sums, time_key
+from looker.wire.columns import records_of, store_digits
 from looker.wire.loki_answer import ROW_TEXT_AT, ElementForm, RowForm, extra_names
 from looker.wire.records import gather, scatter
 
@@ -29,14 +29,21 @@ if TYPE_CHECKING:
     from looker.generate.content import Content
     from looker.verify.expectation import Expectation
 
+_BLOCK_BYTES: Final = 1024 * 1024
+"""Most pages are one block: the overhead of some thirty numpy calls counts more than the cache."""
 _TIME_AT: Final = 2
 _CLOSE: Final = ord("]")
+_QUOTE: Final = ord('"')
+_BACKSLASH: Final = ord("\\")
+_ELEMENT_END: Final = b"},"
+_ELEMENT_END_BEHIND_ROW: Final = np.frombuffer(b"]" + _ELEMENT_END, np.uint8)
 _MAX_EXTRA_BYTES: Final = 4096
 _MAX_NEW_EXTRAS: Final = 64
 """Additions learnt within one answer: more of them is no level, and parsing is faster."""
 _MAX_KNOWN_EXTRAS: Final = 1024
 _LOW_DIGITS: Final = 8
 _LOW_UNIT: Final = 10**_LOW_DIGITS
+_HIGH_DIGITS: Final = TIMESTAMP_DIGITS - _LOW_DIGITS
 _MAX_PREFIXES: Final = 4096
 
 
@@ -45,24 +52,45 @@ class Prediction:
     """What an answer that was as predicted has shown.
 
     ``sums`` uint64 (p,) are the checksum's shares of the pieces, of the received bytes; ``end`` is
-    where the array of elements closes. ``extras`` counts rows by the addition that they have.
+    where the array of elements closes. ``odd`` counts the rows by their additions that have other
+    ones than predicted.
     """
 
     sums: NDArray[np.uint64]
     end: int
-    extras: Counter[bytes]
+    odd: Counter[bytes]
 
 
 @dataclass(eq=False, slots=True)
 class _Block:
-    """Predicted bytes, and where in them the rows begin: int64 (b,), ascending."""
+    """Predicted bytes ``expected`` (n_bytes,) of a part of the grid.
+
+    Row ``j`` of element ``i`` of the block begins at ``first + i * stride + j * width``, unless
+    ``scattered`` int64 (b,) says where the rows begin.
+    """
 
     grid_rows: slice
     grid_columns: slice
     expected: NDArray[np.uint8]
-    rows_at: NDArray[np.int64]
-    shape: tuple[int, int]
     timestamps: NDArray[np.int64]
+    width: int
+    first: int = 0
+    stride: int = 0
+    scattered: NDArray[np.int64] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Elements and rows of each."""
+        k, n = self.timestamps.shape
+        return k, n
+
+    def rows_at(self) -> NDArray[np.int64]:
+        """Return where the rows begin, int64 (b,), ascending."""
+        if self.scattered is not None:
+            return self.scattered
+        k, n = self.shape
+        elements = np.arange(k, dtype=np.int64)[:, None] * self.stride + self.first
+        return (elements + np.arange(n, dtype=np.int64) * self.width).reshape(-1)
 
 
 @dataclass(eq=False, slots=True)
@@ -83,32 +111,34 @@ class Extras:
 
 
 class LogPredictor:
-    """Predicts the answers for one generation's logs."""
+    """Predicts the answers for one generation's logs.
 
-    def __init__(self, content: Content, extras: Extras) -> None:
+    Without ``regenerate``, lines are taken as they come: all but them is compared.
+    """
+
+    def __init__(self, content: Content, extras: Extras, *, regenerate: bool = True) -> None:
+        self._regenerate = regenerate
         self._lines = content.lines()
         self._extras = extras
+        self._templates: dict[RowForm, NDArray[Any]] = {}
 
     def compare(
         self, body: bytes, begin: int, expectation: Expectation, form: ElementForm
     ) -> Prediction | None:
         """Compare the elements from ``begin`` on; None where they are not as predicted."""
         grid = Grid(expectation)
-        products = np.empty(grid.shape, np.uint64)
         walk = _Walk(body, begin, form.row, self._extras)
         cut = self._uniform_blocks if grid.uniform else self._ragged_blocks
         for block in cut(grid, expectation, form):
+            if not self._regenerate and not walk.adopt(block):
+                return None
             lines = walk.lines(block)
             if lines is None:
                 return None
-            rows, columns = block.grid_rows, block.grid_columns
-            inner_sums = line_sums(lines)
-            inner_sums += time_sums(block.timestamps)
-            products[rows, columns] = grid.weighted(inner_sums, rows, columns)
-        n_same = expectation.n_samples - walk.extras.total()
-        if n_same:
-            walk.extras[form.row.extra] += n_same
-        return Prediction(grid.sums(products), walk.at - 1, walk.extras)
+            times = block.timestamps.view(np.uint64)
+            terms = (1, line_sums(lines)), (time_key(), times)
+            grid.add(block.grid_rows, block.grid_columns, *terms)
+        return Prediction(grid.sums(), walk.at - 1, walk.odd)
 
     def _uniform_blocks(
         self, grid: Grid, expectation: Expectation, form: ElementForm
@@ -116,29 +146,26 @@ class LogPredictor:
         """Yield blocks of whole elements, or of rows of one element, stored as they are sent."""
         n_rows, n_columns = grid.shape
         width = form.row.width
-        per_block = max(1, BLOCK_BYTES // width)
-        form_of_block = (0, 0, 0, 0)
-        for part, columns in blocks(n_rows, n_columns, per_block):
+        template = self._template(form.row)
+        previous = (0, 0, 0, 0)
+        for part, columns in blocks(n_rows, n_columns, max(1, _BLOCK_BYTES // width)):
             k, n = part.stop - part.start, columns.stop - columns.start
             lead = form.head.width if columns.start == 0 else 0
-            tail = 2 if columns.stop == n_columns else 0
+            tail = len(_ELEMENT_END) if columns.stop == n_columns else 0
             size = lead + n * width + tail
-            if form_of_block != (k, n, lead, tail):
-                form_of_block = (k, n, lead, tail)
+            if previous != (k, n, lead, tail):
+                previous = (k, n, lead, tail)
                 expected = np.empty((k, size), np.uint8)
                 rows = expected[:, lead : lead + n * width].reshape(k, n, width)
-                records_of(rows)[...] = records_of(self._template(form.row))
+                records_of(rows)[...] = template
                 if tail:
-                    rows[:, -1, -1] = _CLOSE
-                    expected[:, -2:] = (ord("}"), ord(","))
+                    expected[:, -1 - tail :] = _ELEMENT_END_BEHIND_ROW
             if lead:
                 form.head.store(expected[:, :lead], expectation.stream_numbers[part])
             if tail and part.stop == n_rows:
                 expected[-1, -1] = _CLOSE
             timestamps = self._fill(rows, grid, part, columns)
-            at = np.arange(k)[:, None] * size + (lead + np.arange(n) * width)
-            flat = expected.reshape(-1)
-            yield _Block(part, columns, flat, at.reshape(-1), (k, n), timestamps)
+            yield _Block(part, columns, expected.reshape(-1), timestamps, width, lead, size)
 
     def _ragged_blocks(
         self, grid: Grid, expectation: Expectation, form: ElementForm
@@ -149,7 +176,8 @@ class LogPredictor:
         firsts = ends - expectation.stream_counts
         n_all = int(ends[-1])
         heads = form.head.render(expectation.stream_numbers)
-        per_block = max(1, BLOCK_BYTES // width)
+        template = self._template(form.row)
+        per_block = max(1, _BLOCK_BYTES // width)
         for first in range(0, n_all, per_block):
             columns = slice(first, min(first + per_block, n_all))
             n = columns.stop - first
@@ -157,10 +185,10 @@ class LogPredictor:
             ended = slice(*np.searchsorted(ends, (first + 1, columns.stop + 1)))
             between = np.zeros(n + 1, np.int64)
             between[firsts[begun] - first] += head_width
-            between[ends[ended] - first] += 2
+            between[ends[ended] - first] += len(_ELEMENT_END)
             at = np.arange(n + 1) * width + np.cumsum(between)
             rows = np.empty((1, n, width), np.uint8)
-            records_of(rows)[...] = records_of(self._template(form.row))
+            records_of(rows)[...] = template
             rows[0, ends[ended] - 1 - first, -1] = _CLOSE
             timestamps = self._fill(rows, grid, slice(0, 1), columns)
             expected = np.empty(int(at[-1]), np.uint8)
@@ -171,13 +199,16 @@ class LogPredictor:
             expected[closing + 1] = ord(",")
             if columns.stop == n_all:
                 expected[-1] = _CLOSE
-            yield _Block(slice(0, 1), columns, expected, at[:-1], (1, n), timestamps)
+            yield _Block(slice(0, 1), columns, expected, timestamps, width, scattered=at[:-1])
 
-    def _template(self, row: RowForm) -> NDArray[np.uint8]:
-        template = row.template().copy()
-        if self._lines.include_time:
-            template[ROW_TEXT_AT + TIMESTAMP_DIGITS] = ord(":")
-        return template
+    def _template(self, row: RowForm) -> NDArray[Any]:
+        """Return a row without its time and its text, as one record."""
+        if row not in self._templates:
+            template = row.template().copy()
+            if self._lines.include_time:
+                template[ROW_TEXT_AT + TIMESTAMP_DIGITS] = ord(":")
+            self._templates = {row: records_of(template[None])}
+        return self._templates[row]
 
     def _fill(
         self, rows: NDArray[np.uint8], grid: Grid, part: slice, columns: slice
@@ -186,9 +217,11 @@ class LogPredictor:
 
         Return the timestamps (k, n) in ns.
         """
-        timestamps = grid.timestamps(part, columns)
+        timestamps = np.broadcast_to(grid.timestamps(part, columns), rows.shape[:2])
         digits = rows[..., _TIME_AT : _TIME_AT + TIMESTAMP_DIGITS]
         store_times(digits, timestamps)
+        if not self._regenerate:
+            return timestamps
         lines = rows[..., ROW_TEXT_AT : ROW_TEXT_AT + self._lines.n_chars]
         if self._lines.include_time:
             records_of(lines[..., :TIMESTAMP_DIGITS])[...] = records_of(digits)
@@ -207,16 +240,16 @@ def store_times(out: NDArray[np.uint8], timestamps: NDArray[np.int64]) -> None:
     if lowest < 0 or n_prefixes > _MAX_PREFIXES:
         store_digits(out, timestamps)
         return
-    n_high = TIMESTAMP_DIGITS - _LOW_DIGITS
-    prefixes = np.empty((n_prefixes, n_high), np.uint8)
-    store_digits(prefixes, np.arange(lowest, lowest + n_prefixes))
-    target = records_of(out[..., :n_high])
+    target = records_of(out[..., :_HIGH_DIGITS])
     if n_prefixes == 1:
-        target[...] = records_of(prefixes)
+        target[...] = np.frombuffer(b"%0*d" % (_HIGH_DIGITS, lowest), target.dtype)
+        low = timestamps - lowest * _LOW_UNIT
     else:
+        prefixes = np.empty((n_prefixes, _HIGH_DIGITS), np.uint8)
+        store_digits(prefixes, np.arange(lowest, lowest + n_prefixes))
         target[...] = records_of(prefixes)[high - lowest]
-    low = timestamps - high * _LOW_UNIT
-    store_digits(out[..., n_high:], low.astype(np.uint32))
+        low = timestamps - high * _LOW_UNIT
+    store_digits(out[..., _HIGH_DIGITS:], low.astype(np.uint32))
 
 
 class _Walk:
@@ -230,47 +263,58 @@ class _Walk:
         self._known = extras
         self._n_new = 0
         self.at = at
-        self.extras: Counter[bytes] = Counter()
+        self.odd: Counter[bytes] = Counter()
+
+    def adopt(self, block: _Block) -> bool:
+        """Take a block's lines from the answer, so that they compare as equal.
+
+        False where they are not of the form that lines have: a quote would end a line.
+        """
+        n_chars = self._row.n_chars
+        if self.at + len(block.expected) > len(self._buffer):
+            return False
+        if block.scattered is not None:
+            received = gather(self._buffer, block.scattered + (self.at + ROW_TEXT_AT), n_chars)
+            scatter(block.expected, block.scattered + ROW_TEXT_AT, received)
+        else:
+            shape, strides = (*block.shape, n_chars), (block.stride, block.width, 1)
+            first = block.first + ROW_TEXT_AT
+            received = np.ndarray(shape, np.uint8, self._buffer, self.at + first, strides)
+            np.ndarray(shape, np.uint8, block.expected, first, strides)[...] = received
+        return not ((received == _QUOTE) | (received == _BACKSLASH)).any()
 
     def lines(self, block: _Block) -> NDArray[np.uint8] | None:
         """Return a block's received lines (k, n, n_chars); None where it is not as predicted."""
         n_chars = self._row.n_chars
-        if self._body.startswith(block.expected.data, self.at):
-            begin = self.at + ROW_TEXT_AT
-            self.at += len(block.expected)
-            return self._view(block, begin)
         begin = self.at + ROW_TEXT_AT
-        shifts = self._walk(block.expected.data, block.rows_at)
-        if shifts is None:
-            return None
-        rows_at = block.rows_at + begin + np.cumsum(shifts[:-1])
-        return gather(self._buffer, rows_at, n_chars).reshape(*block.shape, n_chars)
+        if not self._body.startswith(block.expected.data, self.at):
+            rows_at = block.rows_at()
+            shifts = self._walk(block.expected.data, rows_at.data)
+            if shifts is None:
+                return None
+            rows_at = rows_at + np.cumsum(shifts[:-1])
+        else:
+            self.at += len(block.expected)
+            if block.scattered is None:
+                strides = (block.stride, block.width, 1)
+                lines: NDArray[np.uint8] = np.ndarray(
+                    (*block.shape, n_chars), np.uint8, self._buffer, begin + block.first, strides
+                )
+                return lines
+            rows_at = block.scattered
+        return gather(self._buffer, rows_at + begin, n_chars).reshape(*block.shape, n_chars)
 
-    def _view(self, block: _Block, begin: int) -> NDArray[np.uint8]:
-        """Return the lines of a block that is as predicted; no copy where they lie evenly."""
-        k, n = block.shape
-        n_chars, width = self._row.n_chars, self._row.width
-        size = len(block.expected) // k
-        at = block.rows_at
-        if k == 1 and int(at[-1] - at[0]) != (n - 1) * width:
-            return gather(self._buffer, at + begin, n_chars).reshape(1, n, n_chars)
-        lines: NDArray[np.uint8] = np.ndarray(
-            (k, n, n_chars), np.uint8, self._buffer, begin + int(at[0]), (size, width, 1)
-        )
-        return lines
-
-    def _walk(self, expected: memoryview, rows_at: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    def _walk(self, expected: memoryview, starts: memoryview) -> NDArray[np.int64] | None:
         """Compare a block some of whose rows have other additions.
 
         Return by how much each row is shifted against the one before it (b + 1,), or None.
         """
-        body, fixed, usual = self._body, self._fixed, self._row.extra
-        starts = rows_at.data
+        body, fixed, usual, odd = self._body, self._fixed, len(self._row.extra), self.odd
         n = len(starts)
         shifts = np.zeros(n + 1, np.int64)
-        at, done, first = self.at, 0, 0
+        at, done, first, step = self.at, 0, 0, 1
         while True:
-            row = self._odd_row(starts, first, at - done)
+            row = self._odd_row(starts, first, step, at - done)
             until = starts[row] + fixed if row < n else len(expected)
             if not body.startswith(expected[done:until], at):
                 # a row with an addition of the same length, or damage
@@ -286,32 +330,41 @@ class _Walk:
                 self.at = at
                 return shifts
             end = body.find(b"]", at, at + _MAX_EXTRA_BYTES)
-            if end < 0 or not self._tolerates(body[at:end]):
+            extra = body[at:end]
+            if end < 0 or not (extra in odd or self._tolerates(extra)):
                 return None
-            shifts[row + 1] = end - at - len(usual)
-            at, done, first = end, until + len(usual), row + 1
+            odd[extra] += 1
+            shifts[row + 1] = end - at - usual
+            step = (row - first + 1) // 2 or 1
+            at, done, first = end, until + usual, row + 1
 
-    def _odd_row(self, starts: memoryview, first: int, shift: int) -> int:
+    def _odd_row(self, starts: memoryview, first: int, step: int, shift: int) -> int:
         """Return the first row from ``first`` on that does not end where it is expected to.
 
         It is searched for in growing steps and then by halving, which one byte of a row tells.
         Where that is wrong, the comparison shows it.
         """
-        body, n_bytes, n = self._body, len(self._body), len(starts)
+        body, n = self._body, len(starts)
         shift += self._row.width - 2
-        low, step, probe = first, 1, first
-        while probe < n:
-            at = starts[probe] + shift
-            if at >= n_bytes or body[at] != _CLOSE:
+        low, high = first, n
+        # rows that would end behind the body end elsewhere
+        n_bytes = len(body) - shift
+        while low < high:
+            # only those below ``low`` are known to end as expected
+            probe = low + step - 1
+            if probe >= high:
+                probe = high - 1
+            at = starts[probe]
+            if at < n_bytes and body[at + shift] == _CLOSE:
+                low = probe + 1
+                step *= 2
+            else:
+                high = probe
                 break
-            low = probe + 1
-            probe += step
-            step *= 2
-        high = min(probe, n)
         while low < high:
             middle = (low + high) // 2
-            at = starts[middle] + shift
-            if at < n_bytes and body[at] == _CLOSE:
+            at = starts[middle]
+            if at < n_bytes and body[at + shift] == _CLOSE:
                 low = middle + 1
             else:
                 high = middle
@@ -320,9 +373,9 @@ class _Walk:
     def _differing_row(
         self, expected: memoryview, starts: memoryview, rows: range, at: int, done: int
     ) -> int:
-        """Return the first of some rows that differs up to its end, of bytes from ``done`` on.
+        """Return the first of ``rows`` that differs up to its bracket; ``rows.stop`` if none does.
 
-        That of the last one and 1 where none does.
+        Bytes from ``done`` on are compared with those of the answer from ``at`` on.
         """
         to_end = self._row.width - 1
         low, high = rows.start, rows.stop
@@ -335,12 +388,6 @@ class _Walk:
         return low
 
     def _tolerates(self, extra: bytes) -> bool:
-        seen = self.extras[extra]
-        if not seen:
-            if self._known.names(extra) is None:
-                return False
-            self._n_new += 1
-            if self._n_new > _MAX_NEW_EXTRAS:
-                return False
-        self.extras[extra] = seen + 1
-        return True
+        """Tell whether an addition that this answer has not had yet is tolerated."""
+        self._n_new += 1
+        return self._n_new <= _MAX_NEW_EXTRAS and self._known.names(extra) is not None

@@ -71,6 +71,8 @@ class RemoteReadAnswers:
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         results = decode_read_response(body)
+        if len(results) > 1:
+            raise DecodeError(f"an answer to one query has {len(results)} results")
         labels: list[dict[str, str]] = []
         for result in results:
             labels += [_parse_labels(blob) for blob in result.label_blobs()]
@@ -131,6 +133,7 @@ def _compare_columns(
         np.repeat(np.array(streams, np.int64), counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
         np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
+        labels,
     )
     samples = _Samples(bits)
     aligned = align(expectation, received, samples, findings)
@@ -164,4 +167,4 @@ class _Samples:
 
 def _float_text(bits: int) -> str:
     (value,) = struct.unpack("<d", struct.pack("<Q", bits))
-    return f"{value!r} (0x{bits:016x})"
+    return f"0x{bits:016x} ({value!r})"

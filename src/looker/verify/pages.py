@@ -152,7 +152,8 @@ def pages(
     """Cut the ledger rows of a selection into pages.
 
     ``rows`` (LEDGER_DTYPE) are all rows of the selected streams, of any cycle; ``row_numbers``
-    (the same length) is what expectations call them by. Only the time range of ``cycle`` is read.
+    (the same length) is what expectations call them by. Only the time range of ``cycle`` is read,
+    with that of fragments that were refused: nothing of them may be there.
     """
     current = rows["cycle"] == cycle
     if not current.any():
@@ -163,9 +164,7 @@ def pages(
     order = np.argsort(rows["start_ns"][wanted], kind="stable")
     candidates, numbers = rows[wanted][order], row_numbers[wanted][order]
     starts = candidates["start_ns"]
-    of_cycle = starts[candidates["cycle"] == cycle]
-    if not len(of_cycle):
-        return
+    of_cycle = np.sort(rows["start_ns"][current])
     cuts = tile(of_cycle, n_samples, step_ns, limits.max_samples)
     for begin, end in itertools.pairwise(cuts):
         low = int(np.searchsorted(starts, begin - width, "left"))

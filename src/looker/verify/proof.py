@@ -38,6 +38,10 @@ class PageProof:
 def count_exact(expectation: Expectation, exact: NDArray[np.int64], findings: Findings) -> None:
     """Count the samples of the cycle that must be there, and those that came back exactly."""
     chosen = expectation.counted & expectation.required
+    if chosen.all():
+        findings.n_expected += expectation.n_samples
+        findings.n_validated += int(exact.sum())
+        return
     findings.n_expected += int(expectation.counts[chosen].sum())
     findings.n_validated += int(exact[chosen].sum())
     findings.n_optional_seen += int(exact[~expectation.required].sum())
@@ -51,8 +55,8 @@ def proof_of_all(
     ``sums`` (p,) are the checksum's shares, of the received bytes.
     """
     count_exact(expectation, expectation.counts, findings)
-    n_received = expectation.n_samples
     counts = expectation.counts
+    n_received = expectation.n_samples
     return PageProof(expectation, findings, n_received, counts, counts, sums)
 
 

@@ -61,10 +61,19 @@ def line_sums(lines: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return sums
 
 
+def time_key(unit_ns: int = 1) -> int:
+    """Return the key of timestamps in ``unit_ns``."""
+    return int(word_keys(1)[0]) * unit_ns & _MASK
+
+
+def value_key() -> int:
+    """Return the key of a metric sample's bit pattern."""
+    return int(word_keys(2)[1])
+
+
 def time_sums(timestamps: NDArray[np.int64], unit_ns: int = 1) -> NDArray[np.uint64]:
     """Return what timestamps (...) add to inner sums; ``unit_ns`` is their unit."""
-    factor = int(word_keys(1)[0]) * unit_ns & _MASK
-    sums: NDArray[np.uint64] = timestamps.view(np.uint64) * np.uint64(factor)
+    sums: NDArray[np.uint64] = timestamps.view(np.uint64) * np.uint64(time_key(unit_ns))
     return sums
 
 

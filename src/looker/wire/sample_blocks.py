@@ -17,8 +17,8 @@ _HEAD_MASK: Final = 0xFF_FF_FF
 _BITS_AT: Final = 3
 # The eight bytes that end the sample: the double's last one, the tag, and the varint.
 _TIME_AT: Final = SAMPLE_BYTES - 8
-_TIME_FORM: Final = np.uint64(0x00_80_80_80_80_80_10_00)
-_TIME_MASK: Final = 0x80_80_80_80_80_80_FF_00
+_TIME_FORM: Final = np.uint64(0x00_80_80_80_80_80_10)
+_TIME_MASK: Final = 0x80_80_80_80_80_80_FF
 _ODD_SEVENS: Final = np.uint64(0x7F00_7F00_7F00)
 _FOURTEEN_BITS: Final = np.uint64(0x3FFF)
 
@@ -28,8 +28,9 @@ def decode_samples(
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]] | None:
     """Return timestamps in ms and bit patterns of samples, both (series, samples).
 
-    The samples of a series follow each other from ``begin`` on, and the next series'
-    ``series_bytes`` later. None where a sample has another layout; each byte is looked at.
+    The timestamps are (1, samples) where all series have the same. The samples of a series follow
+    each other from ``begin`` on, and those of the next one ``series_bytes`` later. None where a
+    sample has another layout; every byte is looked at.
     """
     strides = (series_bytes, SAMPLE_BYTES)
     heads = _copied(buffer, "<u4", begin, shape, strides)
@@ -37,11 +38,16 @@ def decode_samples(
     if np.bitwise_or.reduce(heads, axis=None) & _HEAD_MASK:
         return None
     times = _copied(buffer, "<u8", begin + _TIME_AT, shape, strides)
+    bits = _copied(buffer, "<u8", begin + _BITS_AT, shape, strides)
+    # the first byte is the double's last one
+    times >>= np.uint64(8)
     # takes away the continuation bits as well, where they are as they should be
     times ^= _TIME_FORM
+    if (times[:, 0] == times[0, 0]).all() and (times == times[0]).all():
+        # series of one rhythm: one of them tells the times of all
+        times = times[:1]
     if int(np.bitwise_or.reduce(times, axis=None)) & _TIME_MASK:
         return None
-    bits = _copied(buffer, "<u8", begin + _BITS_AT, shape, strides)
     return _join_sevens(times).view(np.int64), bits
 
 
@@ -57,8 +63,8 @@ def _copied(
 
 
 def _join_sevens(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Join the groups of seven bits in the upper six bytes, in place."""
-    words >>= np.uint64(16)
+    """Join the groups of seven bits in bytes 1 to 6, in place."""
+    words >>= np.uint64(8)
     # pairs of groups, then the three pairs
     part = words & _ODD_SEVENS
     part >>= np.uint64(1)

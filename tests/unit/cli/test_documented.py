@@ -16,7 +16,13 @@ group: Any = typer.main.get_command(app)
 
 
 @pytest.mark.parametrize(
-    ("command", "page"), [("logs", "usage.md"), ("metrics", "usage.md"), ("target", "target.md")]
+    ("command", "page"),
+    [
+        ("logs", "usage.md"),
+        ("metrics", "usage.md"),
+        ("calibrate", "performance.md"),
+        ("target", "target.md"),
+    ],
 )
 def test_every_option_is_documented(command: str, page: str) -> None:
     text = (DOCS / page).read_text()

@@ -45,6 +45,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *(("--max-concurrent-writes", {"max_concurrent_writes": n}) for n in (0, 1, 10_001)),
     *(("--max-concurrent-reads", {"max_concurrent_reads": n}) for n in (0, 1, 10_001)),
     *(("--n-workers", {"n_workers": n}) for n in (0, -1, 1025)),
+    *(("--request-timeout-seconds", {"request_timeout_s": t}) for t in (0.0, -1.0, math.nan)),
     ("--n-workers", {"n_workers": 3, "n_streams": 2, "n_fragments_per_message": 1}),
     *(("--seed", {"seed": n}) for n in (-1, 2**64)),
     (

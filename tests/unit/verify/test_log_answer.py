@@ -6,6 +6,7 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import referee
 from looker.errors import DecodeError
 from looker.model.config import Compressability
-from looker.model.mismatch import MismatchKind
+from looker.model.mismatch import MAX_EXAMPLES, MismatchKind
 from looker.verify.log_answer import LogAnswers
 from looker.verify.proof import ChecksumLedger
 from referee import LEVEL_UNKNOWN, MAYBE, NS, REJECTED, Elements, History, summary
@@ -413,7 +414,7 @@ def assert_examples(findings: Findings) -> None:
     for one in findings.examples:
         by_kind[one.kind] += 1
         assert one.to_json()["kind"] == one.kind
-    assert len(findings.examples) == min(10, findings.n_mismatches)
+    assert len(findings.examples) == min(MAX_EXAMPLES, findings.n_mismatches)
     assert all(by_kind[kind] <= findings.counts[kind] for kind in MismatchKind)
 
 
@@ -428,12 +429,41 @@ def test_an_example_says_all_that_is_known() -> None:
         "fragment": 1,
         "position": 2,
         "timestamp_ns": time_ns,
+        "timestamp": f"{np.datetime64(time_ns, 'ns')}Z",
         "expected": text,
         "received": text[:30] + "~" + text[31:],
+        "first_difference": 30,
+        "labels": referee.labels(HISTORY.content.scheme, 1),
     }
     (one,) = compare(forge(lambda e: e[2][1].pop(0))).findings.examples
     assert (one.kind, one.stream, one.fragment, one.position) == ("missing", "id.x-0-02", 0, 0)
     assert (one.expected, one.received) == (HISTORY.elements()[2][1][0][1], None)
+    assert one.first_difference is None
+
+
+def test_an_example_out_of_order_names_its_place() -> None:
+    def swap(elements: Elements) -> None:
+        rows = elements[1][1]
+        rows[5], rows[6] = rows[6], rows[5]
+
+    (one,) = compare(forge(swap)).findings.examples
+    assert (one.kind, one.fragment, one.position) == ("out_of_order", 1, 1)
+    assert one.expected == one.received == HISTORY.elements()[1][1][5][1]
+
+
+def test_an_example_of_nobodys_stream_shows_its_labels() -> None:
+    foreign = {"app": "x", "looker_uniquename": "other-0-1"}
+    (one,) = compare(forge(lambda e: e.append((foreign, [(1, "a")])))).findings.examples
+    assert (one.kind, one.labels, one.timestamp_ns, one.received) == ("unexpected", foreign, 1, "a")
+
+
+def test_wrong_labels_are_shown_as_selectors() -> None:
+    (one,) = compare(forge(lambda e: e[1][0].update(looker_group="other"))).findings.examples
+    own = referee.labels(HISTORY.content.scheme, 1)
+    assert one.labels == own
+    assert one.expected == referee.selector(own)
+    assert one.received == referee.selector({**own, "looker_group": "other"})
+    assert one.first_difference == len('{looker_group="')
 
 
 def test_metadata_nobody_wrote_is_unexpected() -> None:

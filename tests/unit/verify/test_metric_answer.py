@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import referee
 from looker.errors import DecodeError
 from looker.model.config import Compressability
+from looker.model.mismatch import MAX_EXAMPLES
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
 from looker.verify.proof import ChecksumLedger
 from looker.wire.proto import prometheus_pb2
@@ -237,7 +238,7 @@ def test_forged(case: str, read: Any) -> None:
     assert summary(proof.findings) == {name: n for name, n in expected.items() if n}
     assert n_proved(proof) == proved
     assert proof.n_received == sum(len(samples) for _, samples in elements)
-    assert len(proof.findings.examples) == min(10, proof.findings.n_mismatches)
+    assert len(proof.findings.examples) == min(MAX_EXAMPLES, proof.findings.n_mismatches)
 
 
 def test_an_example_shows_the_bits(read: Any) -> None:
@@ -252,8 +253,10 @@ def test_an_example_shows_the_bits(read: Any) -> None:
         1,
         time_ns,
     )
-    assert one.expected == f"{referee.float_of(bits)!r} (0x{bits:016x})"
-    assert one.received == f"{referee.float_of(bits ^ 1)!r} (0x{bits ^ 1:016x})"
+    assert one.expected == f"0x{bits:016x} ({referee.float_of(bits)!r})"
+    assert one.received == f"0x{bits ^ 1:016x} ({referee.float_of(bits ^ 1)!r})"
+    assert one.first_difference == len("0x") + 15
+    assert one.labels == referee.labels(HISTORY.content.scheme, 1)
 
 
 @given(st.integers(0, 23), st.integers(0, 63))

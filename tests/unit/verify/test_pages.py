@@ -67,7 +67,12 @@ def assert_pages(history: History, found: list[Page], cycle: int) -> None:
     times: dict[Key, int] = {}
     for one in kept:
         times |= samples_of(history, one)
-    own = [time for one in kept if one.cycle == cycle for time in samples_of(history, one).values()]
+    own = [
+        time
+        for one in history.written
+        if one.cycle == cycle
+        for time in samples_of(history, one).values()
+    ]
     if not own:
         assert found == []
         return
@@ -149,7 +154,8 @@ def test_halves_make_up_a_page(history: History, max_samples: int, cycle: int) -
                 assert 0 < half.expectation.n_samples < one.expectation.n_samples
                 assert all(half.start_ns <= time < half.end_ns for _, time in pieces_of(half))
             todo += halves
-        assert {one.expectation.n_samples for one in atoms} == {1}
+        # nothing is expected where all was refused
+        assert {one.expectation.n_samples for one in atoms} == {min(1, page.expectation.n_samples)}
         whole = sorted(pieces_of(page))
         assert sorted(piece for one in atoms for piece in pieces_of(one)) == whole
         by_row = {
@@ -196,15 +202,15 @@ def test_earlier_cycles_are_expected_but_not_counted() -> None:
         Written(1, 2, NS + 200, REJECTED, cycle=1),
     )
     (page,) = History(content, written).pages(100, cycle=1)
-    assert (page.start_ns, page.end_ns) == (NS + 20, NS + 60)
+    assert (page.start_ns, page.end_ns) == (NS + 20, NS + 240)
     expectation = page.expectation
-    assert expectation.streams.tolist() == [0, 1]
-    assert expectation.fragments.tolist() == [0, 1]
-    assert expectation.positions.tolist() == [2, 0]
-    assert expectation.counts.tolist() == [2, 4]
-    assert expectation.counted.tolist() == [False, True]
-    assert expectation.required.tolist() == [True, True]
-    assert expectation.rows.tolist() == [0, 3]
+    assert expectation.streams.tolist() == [0, 0, 1]
+    assert expectation.fragments.tolist() == [0, 1, 1]
+    assert expectation.positions.tolist() == [2, 0, 0]
+    assert expectation.counts.tolist() == [2, 4, 4]
+    assert expectation.counted.tolist() == [False, False, True]
+    assert expectation.required.tolist() == [True, True, True]
+    assert expectation.rows.tolist() == [0, 1, 3]
 
 
 def test_a_fragment_is_cut_where_a_page_is_full() -> None:
@@ -234,7 +240,13 @@ def test_row_numbers_are_the_callers() -> None:
 def test_nothing_in_a_cycle_makes_no_page() -> None:
     history = referee.history()
     assert history.pages(10, cycle=1) == []
-    assert referee.history(n_streams=1, n_fragments=1).changed(0, state=REJECTED).pages(10) == []
+
+
+def test_what_was_refused_is_asked_for_and_not_expected() -> None:
+    history = referee.history(n_streams=1, n_fragments=3, n_samples=5, step_ns=10)
+    (page,) = history.changed(0, state=REJECTED).changed(2, state=REJECTED).pages(100)
+    assert (page.start_ns - NS, page.end_ns - NS) == (0, 150)
+    assert page.expectation.fragments.tolist() == [1]
 
 
 @given(

@@ -1,0 +1,92 @@
+"""Mismatches for a terminal: where, what was expected and received, and how to look at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from looker.model.labels import selector_text
+from looker.model.mismatch import MismatchKind, first_difference, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
+
+_INDENT: Final = "    "
+_LEAST_ROOM: Final = 20
+
+
+def show_examples(report: Mapping[str, Any], console: Console) -> None:
+    """Print the examples of all cycles of a report (schema version 1).
+
+    Lines that are to be copied are not wrapped: the terminal does that by itself.
+    """
+    for cycle in report["cycles"]:
+        read = cycle["read"]
+        if read is None:
+            continue
+        found = {kind: n for kind, n in read["mismatches"].items() if n}
+        if found:
+            counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
+            first = "; the first of them:" if read["examples"] else ""
+            console.print(Text(f"\ncycle {cycle['cycle']}: {counts}{first}"))
+        for example in read["examples"]:
+            for line, wrapped in _lines(example, report["mode"], console.width):
+                console.print(line, soft_wrap=not wrapped)
+
+
+def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[Text, bool]]:
+    """Yield the lines about one example, and whether each is to be wrapped."""
+    yield Text(f"  {example['kind']}: {example['stream']}", style="bold", overflow="fold"), True
+    if example["labels"]:
+        yield Text(_INDENT + visible(selector_text(example["labels"])), overflow="fold"), True
+    place = f"cycle {example['cycle']}"
+    if example["fragment"] is not None:
+        place += f", fragment {example['fragment']}"
+    if example["position"] is not None:
+        place += f", sample {example['position']}"
+    if example["timestamp_ns"] is not None:
+        place += f", time {example['timestamp_ns']} ns"
+    if example["timestamp"] is not None:
+        place += f" = {example['timestamp']}"
+    yield Text(_INDENT + place, overflow="fold"), True
+    is_line = mode == "logs" and example["kind"] != MismatchKind.WRONG_LABELS
+    for line in _contents(example, "byte" if is_line else "character", width):
+        yield line, True
+    query = example.get("query")
+    for name in ("url", "curl", "logcli"):
+        if query is not None and query[name] is not None:
+            text = f"{name}: {query[name]}" if name == "url" else query[name]
+            yield Text(_INDENT + text, style="dim"), False
+
+
+def _contents(example: Mapping[str, Any], unit: str, width: int) -> Iterator[Text]:
+    expected, received = example["expected"], example["received"]
+    head = len(f"{_INDENT}expected: ")
+    room = max(_LEAST_ROOM, width - head)
+    at = None
+    if expected is not None and received is not None:
+        at = first_difference(expected, received)
+    short = [shortened(text, at or 0, room) for text in (expected, received)]
+    for side, text in zip(("expected", "received"), short, strict=True):
+        if text is not None:
+            yield Text(f"{_INDENT}{side}: {visible(text)}", overflow="fold")
+    if short[0] is None or short[1] is None:
+        return
+    mark = first_difference(short[0], short[1])
+    if mark is not None:
+        column = cell_len(visible(short[0][:mark]))
+        note = f"{unit} {example['first_difference']}"
+        if column + len(note) + 2 <= room:
+            pointer = " " * column + f"^ {note}"
+        else:
+            pointer = f"{note} ^".rjust(column + 1)
+        yield Text(" " * head + pointer, style="bold red", overflow="fold")
+
+
+def visible(text: str) -> str:
+    """Return a text in which what a terminal cannot show, or would obey, is a dot."""
+    return "".join(char if char.isprintable() else "·" for char in text)
