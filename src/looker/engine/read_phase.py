@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from looker.verify.parts import Part
     from looker.verify.proof import ChecksumLedger, PageProof
 
-MAX_PART_ROWS: Final = 1_000_000
-"""Ledger rows that are looked at together: some 100 MB with their order and sums."""
 _MAX_ENTRIES: Final = 5_000
 """Loki's ``max_entries_limit_per_query``, as it comes."""
 _MAX_UNLIMITED_ENTRIES: Final = 50_000

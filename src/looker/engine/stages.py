@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from looker.backend.client import Client
-from looker.engine.read_phase import MAX_PART_ROWS, ReadPhase
+from looker.engine.read_phase import ReadPhase
 from looker.engine.source import BATCH_BYTES, MAX_BATCH_MESSAGES
 from looker.engine.worker import coupling_of
 from looker.errors import InternalError, TargetError
@@ -23,7 +23,7 @@ from looker.model.calibration import Stage, StageWork, summed
 from looker.model.config import Mode
 from looker.model.fragment import FragmentState
 from looker.verify.ledger import Ledger
-from looker.verify.parts import parts_of_run
+from looker.verify.parts import MAX_PART_ROWS, parts_of_run
 from looker.wire.snappy import compress
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from looker.backend.client import Client
 from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
+from looker.engine.allocator import return_freed_memory
 from looker.engine.channel import Sender
 from looker.engine.ledger_keeper import LedgerKeeper
 from looker.engine.messages import (
@@ -38,21 +39,16 @@ from looker.engine.messages import (
     WorkerPlan,
     WriteEnded,
 )
-from looker.engine.read_phase import MAX_PART_ROWS, ReadPhase, sparse
-from looker.engine.spot_check import SpotChecks
-from looker.engine.verify_run import VerifyPhase
 from looker.engine.write_phase import WritePhase
 from looker.errors import ExitCode
 from looker.generate.content import Content
 from looker.generate.disorder import Disorder
-from looker.generate.logs import LogEncoder
-from looker.generate.metrics import MetricEncoder
 from looker.generate.mixer import mix64
 from looker.generate.population import Coupling, Population
 from looker.model.config import NS_PER_MS, NS_PER_S, Mode
 from looker.model.report import ReadReport
 from looker.verify.ledger import Ledger
-from looker.verify.parts import parts_of_run
+from looker.verify.parts import MAX_PART_ROWS, parts_of_run
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -61,6 +57,9 @@ if TYPE_CHECKING:
 
     from looker.clock import Clock
     from looker.engine.messages import VerifyTask
+    from looker.engine.read_phase import ReadPhase
+    from looker.engine.spot_check import SpotChecks
+    from looker.engine.verify_run import VerifyPhase
     from looker.generate.encoder import Encoder
     from looker.model.config import RunConfig
 
@@ -75,6 +74,7 @@ def worker_main(
 ) -> None:
     """Run a worker until its cycles are over, it is stopped, or its parent is gone."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    return_freed_memory()
     sender = Sender(results)
     index = plan.share.worker
     # jitter must differ between workers, and needs no more
@@ -116,7 +116,7 @@ class Worker:
         self._content: Content
         self._encoder: Encoder
         self._ledger: Ledger | None = None
-        self._acked_ns: NDArray[np.int64]
+        self._acked_ns: NDArray[np.int64] | None = None
 
     async def run(self, commands: Connection[Any, Any]) -> None:
         """Go through the cycles as the coordinator allows."""
@@ -157,6 +157,9 @@ class Worker:
         if config.spot_check_every_s is None:
             await self._cycles(client)
             return
+        # a worker is ready sooner without what it may never need
+        from looker.engine.spot_check import SpotChecks  # noqa: PLC0415
+
         index = self._share.worker
         self._spot_checks = SpotChecks(
             config=config,
@@ -193,6 +196,7 @@ class Worker:
             writing = self._phase = self._write_phase(client, cycle)
             report = await writing.run()
             self._phase = None
+            del writing
             await self._keep(cycle)
             self._sender.put(WriteEnded(index, cycle, report))
             # what was acknowledged is still read if the target has refused the rest
@@ -203,12 +207,15 @@ class Worker:
             self._sender.put(ReadEnded(index, cycle, read_report))
             if report.refusal is not None and not config.allow_rejected:
                 return
-            self._forget()
+            if cycle + 1 != config.n_cycles:
+                self._forget()
 
     async def _read_ledger(self, client: Client, task: VerifyTask) -> None:
         """Read an earlier run's ledger back: a cycle that has a read phase only."""
         if not await self._pass(Go(0, Phase.READ)):
             return
+        from looker.engine.verify_run import VerifyPhase  # noqa: PLC0415 - see above
+
         reading = self._phase = VerifyPhase(
             config=self._config,
             target=self._target,
@@ -250,10 +257,7 @@ class Worker:
         self._generation = generation
         config, share = self._config, self._share
         self._content = Content.of(config, generation)
-        if config.mode is Mode.LOGS:
-            self._encoder = LogEncoder(self._content)
-        else:
-            self._encoder = MetricEncoder(self._content)
+        self._encoder = encoder_for(self._content, config.mode)
         self._population = Population(
             seed=config.seed,
             generation=generation,
@@ -263,7 +267,8 @@ class Worker:
             now_ns=self._clock.wall_ns(),
             disorder=disorder_of(config, generation),
         )
-        self._acked_ns = np.zeros(share.n_streams, np.int64)
+        # only who reads wants to know
+        self._acked_ns = None if config.skip_read else np.zeros(share.n_streams, np.int64)
         unused = config.skip_read and self._keeper is None and self._spot_checks is None
         self._ledger = None if unused else Ledger()
 
@@ -287,6 +292,8 @@ class Worker:
         config, share = self._config, self._share
         if self._ledger is None or config.skip_read:
             return ReadReport(skipped=True)
+        from looker.engine.read_phase import ReadPhase, sparse  # noqa: PLC0415 - see above
+
         streams = (share.first_stream, share.end_stream)
         reading = self._phase = ReadPhase(
             config=config,
@@ -301,7 +308,7 @@ class Worker:
             n_readers=share.n_readers,
             clock=self._clock,
             stop=self._stop,
-            acked_ns=(share.first_stream, self._acked_ns),
+            acked_ns=None if self._acked_ns is None else (share.first_stream, self._acked_ns),
         )
         return await reading.run()
 
@@ -358,6 +365,17 @@ class Worker:
         except RuntimeError:
             # the loop is closed: this worker is through, and nobody waits for commands
             return
+
+
+def encoder_for(content: Content, mode: Mode) -> Encoder:
+    """Return the encoder of a generation, imported when it is needed."""
+    if mode is Mode.LOGS:
+        from looker.generate.logs import LogEncoder  # noqa: PLC0415 - see above
+
+        return LogEncoder(content)
+    from looker.generate.metrics import MetricEncoder  # noqa: PLC0415 - see above
+
+    return MetricEncoder(content)
 
 
 def disorder_of(config: RunConfig, generation: int) -> Disorder | None:

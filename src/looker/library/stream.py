@@ -19,7 +19,7 @@ from looker.backend.discovery import discover
 from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
-from looker.engine.read_phase import MAX_PART_ROWS, ReadPhase
+from looker.engine.read_phase import ReadPhase
 from looker.engine.write_phase import WritePhase
 from looker.generate.content import Content, SampleGrid
 from looker.generate.logs import TIMESTAMP_DIGITS, LogEncoder
@@ -38,7 +38,7 @@ from looker.model.config import (
 from looker.model.fragment import FragmentState
 from looker.model.retry import RetryPolicy
 from looker.verify.ledger import Ledger
-from looker.verify.parts import parts_of_run
+from looker.verify.parts import MAX_PART_ROWS, parts_of_run
 from looker.wire.columns import store_digits
 from looker.wire.snappy import compress
 

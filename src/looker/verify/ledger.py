@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from looker.generate.encoder import EncodedBatch
 
-CHUNK_ROWS: Final = 65_536
+CHUNK_ROWS: Final = 131_072
 DEFAULT_MEMORY_BYTES: Final = 512 * 1024 * 1024
 
 
@@ -161,7 +161,9 @@ class Ledger:
         if self._chunks and self._chunks[-1].n_used + n_rows <= len(self._chunks[-1].rows):
             return self._chunks[-1]
         self._spill()
-        chunk = _Chunk(np.zeros(max(CHUNK_ROWS, n_rows), LEDGER_DTYPE))
+        # as a rule all batches have one size: whole ones fill a chunk to the end
+        n_batches = -(-CHUNK_ROWS // n_rows)
+        chunk = _Chunk(np.zeros(n_batches * n_rows, LEDGER_DTYPE))
         self._chunks.append(chunk)
         return chunk
 

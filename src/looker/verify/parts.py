@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from looker.verify.ledger import Ledger
 
 _FOREVER_NS: Final = 2**63 - 1
+MAX_PART_ROWS: Final = 1_000_000
+"""Ledger rows that are looked at together: some 100 MB with their order and sums."""
+_MIN_PART_ROWS: Final = 100_000
+_PARTS: Final = 16
+"""Into so many parts rows are cut as a rule: each costs looking through the whole ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ def bands(
     first_stream: int, end_stream: int, *, group_size: int, n_rows: int, max_rows: int
 ) -> Iterator[tuple[int, int]]:
     """Cut streams into bands of whole groups with about ``max_rows`` of the ``n_rows`` in each."""
+    max_rows = min(max_rows, max(_MIN_PART_ROWS, n_rows // _PARTS))
     rows_per_stream = max(1, n_rows // max(1, end_stream - first_stream))
     step = max(1, max_rows // rows_per_stream // group_size) * group_size
     for begin in range(first_stream, end_stream, step):
