@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -41,8 +42,8 @@ def test_logs(table: Table, mode: VerifyMode) -> None:
     row = table.compare(
         f"5,000 entries: --verify {mode} / content",
         "<= 1.0",
-        lambda: weaker.compare(body, expected),
-        lambda: full.compare(body, expected),
+        lambda: weaker.compare(body, replace(expected)),
+        lambda: full.compare(body, replace(expected)),
     )
     assert row.ratio > 0
 
@@ -59,7 +60,7 @@ def test_metrics(table: Table, mode: VerifyMode) -> None:
     row = table.compare(
         f"100,000 samples: --verify {mode} / content",
         "<= 1.0",
-        lambda: weaker.compare(body, expected),
-        lambda: full.compare(body, expected),
+        lambda: weaker.compare(body, replace(expected)),
+        lambda: full.compare(body, replace(expected)),
     )
     assert row.ratio > 0

@@ -143,6 +143,24 @@ WRONG: Final[dict[str, str]] = {
     f"logs {URL} --insecure-skip-verify --ca-file pyproject.toml": "--insecure-skip-verify",
     f"logs {URL} --log-start-time 2026-01-31T12:00:00Z --min-lag-seconds 5": "--min-lag-seconds",
     f"logs {URL} --stop-write-after-n-seconds-jitter 5": "--stop-write-after-n-seconds-jitter",
+    # a calibration
+    "calibrate traces": "MODE: must be logs or metrics, not 'traces'",
+    "calibrate logs metrics": "unexpected",
+    f"calibrate {URL}": "MODE",
+    "calibrate --seconds 0.5": "--seconds",
+    "calibrate --seconds 3601": "--seconds",
+    "calibrate --seconds nan": "--seconds",
+    "calibrate --seconds soon": "--seconds",
+    "calibrate --n-workers 0": "--n-workers",
+    "calibrate logs --n-workers 3 --n-concurrent-streams 2": "--n-workers",
+    "calibrate logs --n-chars-per-msg 19": "--n-chars-per-msg",
+    "calibrate metrics --n-entries-per-stream-fragment 0": "--n-entries-per-stream-fragment",
+    "calibrate --n-concurrent-streams 0": "--n-concurrent-streams",
+    "calibrate --n-fragments-per-push-message 101": "--n-fragments-per-push-message",
+    "calibrate --compressability best": "--compressability",
+    "calibrate --report /nowhere/calibration.json": "--report",
+    "calibrate --log-level loud": "--log-level",
+    "calibrate --n-cycles 2": "--n-cycles",
     # words that are none
     f"logs {URL} --n-steams 5": "--n-steams",
     "loggs": "loggs",
@@ -273,7 +291,7 @@ def test_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
-@pytest.mark.parametrize("command", [[], ["logs"], ["metrics"], ["target"]])
+@pytest.mark.parametrize("command", [[], ["logs"], ["metrics"], ["calibrate"], ["target"]])
 def test_help(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], word: str
 ) -> None:
@@ -282,7 +300,7 @@ def test_help(
     out, err = capsys.readouterr()
     assert (ended.value.code, err) == (0, "")
     assert out.startswith("Usage: ")
-    for expected in command or ["logs", "metrics", "target", "--version"]:
+    for expected in command or ["logs", "metrics", "calibrate", "target", "--version"]:
         assert expected in out
 
 

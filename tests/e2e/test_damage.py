@@ -427,6 +427,30 @@ def test_the_curl_line_shows_what_is_on_the_server(
     assert sum(content in example["expected"] for content in contents) == 1
 
 
+@pytest.mark.parametrize(
+    ("damage", "verdict", "code"),
+    [(lose_one, "unknown", 3), (repeat_one, "failed", 1), (None, "passed", 0)],
+)
+def test_old_entries_that_are_missing_prove_nothing(
+    tmp_path: Path, target: str, damage: Callable[[Streams], None] | None, verdict: str, code: int
+) -> None:
+    with Proxy(target, read=LOKI.rewriting(damage or (lambda _: None))) as proxy:
+        result = looker(
+            tmp_path,
+            *("logs", proxy.url, *LOKI.arguments[1:], *SMALL, *GRACELESS),
+            *("--log-start-time", "2001-01-01T00:00:00Z", "--force"),
+        )
+    assert (result.code, result.report["verdict"]) == (code, verdict), result.said
+    assert result.read["verdict"] == verdict
+    said = " ".join(result.stdout.split())
+    if damage is lose_one:
+        assert result.read["mismatches"] == {**ALL_WELL, "missing": 1}
+        assert f"unknown: 1 missing: {result.read['missing_because']}" in said
+        assert "Loki does not return entries older than some 2.6 h" in said
+    else:
+        assert result.read["missing_because"] is None
+
+
 def test_no_more_examples_are_shown_than_asked_for(tmp_path: Path, target: str) -> None:
     for wanted in (0, 3, 50):
         with Proxy(target, read=LOKI.rewriting(lose_a_stream)) as proxy:

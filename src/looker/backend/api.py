@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
@@ -9,8 +10,10 @@ from urllib.parse import urlencode
 from looker.backend.outcomes import Product, classify
 from looker.errors import DecodeError, TargetError
 from looker.model.config import NS_PER_MS, ReadApi
+from looker.model.query import MAX_ANSWER_BYTES
+from looker.model.words import one_line
 from looker.wire.prometheus import read_request
-from looker.wire.snappy import compress, decompress
+from looker.wire.snappy import compress, decompress, uncompressed_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,9 +22,12 @@ if TYPE_CHECKING:
     from looker.model.outcome import Classified
     from looker.model.query import RangeQuery
 
-MAX_ANSWER_BYTES: Final = 1 << 30
 _MAX_QUERY_STRING: Final = 2000
 """Longer ones are sent as a body: proxies cut off lines, often at 8 kB."""
+
+
+class AnswerSizeError(TargetError):
+    """An answer is too large, or seems so: a smaller question may be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class Target:
     def max_entries(self) -> int | None:
         """How many log entries an answer may hold, if the target tells; 0 is any number."""
         told = self.limits.get("max_entries_limit_per_query", "")
-        return int(told) if told.isdigit() else None
+        return int(told) if re.fullmatch("[0-9]{1,18}", told) else None
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request."""
@@ -91,8 +97,11 @@ class Api(Protocol):
         """Return the request that reads samples back."""
         ...
 
-    def body(self, answer: Answer) -> bytes:
-        """Return what a successful answer to a query holds, uncompressed; else TargetError."""
+    def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+        """Return what a successful answer to a query holds, uncompressed; else TargetError.
+
+        AnswerSizeError where that would be more than ``max_bytes``.
+        """
         ...
 
 
@@ -153,7 +162,7 @@ class LokiApi(_Pushes):
             return Request("POST", url, headers, encoded.encode())
         return Request("GET", f"{url}?{encoded}", headers, None)
 
-    def body(self, answer: Answer) -> bytes:
+    def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:  # noqa: ARG002 - the transport has seen to it
         """Return the JSON of a successful answer."""
         return _json_of(answer)
 
@@ -182,13 +191,20 @@ class RemoteReadApi(_Pushes):
         url = f"{self._target.url}{self._target.read_path}"
         return Request("POST", url, headers, compress(body))
 
-    def body(self, answer: Answer) -> bytes:
+    def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """Return the protobuf of a successful answer; Cortex does not say that it is snappy."""
         _check_success(answer)
         kind = answer.headers.get("Content-Type", "")
         if not kind.startswith("application/x-protobuf"):
-            raise DecodeError(f"remote read answered with {kind or 'no content type'}")
-        return decompress(answer.body, MAX_ANSWER_BYTES)
+            said = one_line(kind, 100) or "no content type"
+            raise DecodeError(f"remote read answered with {said}")
+        n_bytes = uncompressed_length(answer.body)
+        if n_bytes > max_bytes:
+            raise AnswerSizeError(
+                f"the answer to a query is too large: it claims to unpack to {n_bytes} bytes,"
+                f" more than {max_bytes}"
+            )
+        return decompress(answer.body, max_bytes)
 
 
 class QueryApi(_Pushes):
@@ -217,7 +233,7 @@ class QueryApi(_Pushes):
         url = f"{self._target.url}{self._target.query_path}"
         return Request("POST", url, headers, urlencode(parameters).encode())
 
-    def body(self, answer: Answer) -> bytes:
+    def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:  # noqa: ARG002 - the transport has seen to it
         """Return the JSON of a successful answer."""
         return _json_of(answer)
 
@@ -249,5 +265,6 @@ def _json_of(answer: Answer) -> bytes:
 
 def _check_success(answer: Answer) -> None:
     if answer.status != 200:
-        text = " ".join(answer.body[:300].decode("utf-8", "replace").split())
-        raise TargetError(f"a query was answered with {answer.status}: {text}")
+        raise TargetError(
+            f"a query was answered with {answer.status}: {one_line(answer.body, 300)}"
+        )

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from looker.backend.api import AnswerSizeError
 from looker.backend.transport import AnswerTooLargeError, possibly_stored
 from looker.errors import TargetError
 from looker.model.fragment import FragmentState
 from looker.model.outcome import Classified, Outcome
 from looker.model.retry import RetryPolicy, parse_retry_after
+from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from looker.backend.api import Api, Request
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from looker.model.query import RangeQuery
 
 REQUEST_TIMEOUT_S: Final = 60.0
+MAX_PUSH_ANSWER_BYTES: Final = 1 << 20
+"""All writers may hold one at the same time; only the first words of it matter."""
 READ_RETRY: Final = RetryPolicy(deadline_s=60.0, min_delay_s=0.5, max_delay_s=5.0, jitter=0.5)
-_ENTRIES_LIMIT: Final = re.compile(rb"max_entries_limit_per_query \(\d+ > (\d+)\)")
+_ENTRIES_LIMIT: Final = re.compile(rb"max_entries_limit_per_query \(\d+ > (\d{1,18})\)")
 _UNANSWERED_READS: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -35,10 +39,6 @@ class EntriesLimitError(TargetError):
     def __init__(self, message: str, allowed: int) -> None:
         super().__init__(message)
         self.allowed = allowed
-
-
-class AnswerSizeError(TargetError):
-    """An answer is too large, or seems so: a smaller question may be answered."""
 
 
 @dataclass(slots=True)
@@ -84,15 +84,16 @@ class Client:
         self._stop = stop
         self._request_timeout_s = request_timeout_s
 
-    async def push(self, body: memoryview, n_samples: int) -> PushResult:
+    async def push(self, body: memoryview, n_samples: int, *, again: bool = False) -> PushResult:
         """Push a compressed body of ``n_samples`` until its outcome is known.
 
-        Or until the retry deadline is over, or the run is stopped.
+        Or until the retry deadline is over, or the run is stopped. ``again`` tells that the target
+        has these bytes already.
         """
         result = PushResult()
         begun = self._clock.monotonic_ns()
         request = self._api.push(body)
-        ambiguous = suspect = False
+        ambiguous, suspect = again, False
         try:
             while True:
                 classified = await self._attempt(
@@ -137,14 +138,14 @@ class Client:
         attempt = 0
         while True:
             try:
-                answer = await self._send(request)
+                answer = await self._send(request, query.max_answer_bytes)
                 service_ns.append(answer.service_ns)
                 limit = _ENTRIES_LIMIT.search(answer.body) if answer.status == 400 else None
                 if limit is not None:
-                    raise EntriesLimitError(answer.body.decode("utf-8", "replace"), int(limit[1]))
+                    raise EntriesLimitError(one_line(answer.body, 300), int(limit[1]))
                 if answer.status not in _UNANSWERED_READS:
-                    return self._api.body(answer)
-                reason = f"{answer.status} {answer.body[:200].decode('utf-8', 'replace')}".strip()
+                    return self._api.body(answer, query.max_answer_bytes)
+                reason = f"{answer.status} {one_line(answer.body, 200)}".strip()
                 retry_after_s = self._retry_after_s(answer)
                 too_large = answer.status == 500
             except AnswerTooLargeError as error:
@@ -168,7 +169,7 @@ class Client:
         result.n_attempts += 1
         result.wire_bytes += len(request.body or b"")
         try:
-            answer = await self._send(request)
+            answer = await self._send(request, MAX_PUSH_ANSWER_BYTES)
         except httpx.TransportError as error:
             result.responses[type(error).__name__] += 1
             result.last_reason = _describe(error)
@@ -208,13 +209,14 @@ class Client:
                 return False
         return True
 
-    async def _send(self, request: Request) -> Answer:
+    async def _send(self, request: Request, max_answer_bytes: int) -> Answer:
         return await self._transport.send(
             request.method,
             request.url,
             headers=request.headers,
             body=request.body,
             deadline_s=self._request_timeout_s,
+            max_answer_bytes=max_answer_bytes,
         )
 
     def _retry_after_s(self, answer: Answer) -> float | None:
@@ -240,4 +242,4 @@ class Client:
 
 
 def _describe(error: httpx.TransportError) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    return one_line(f"{type(error).__name__}: {error}", 500).rstrip(": ")

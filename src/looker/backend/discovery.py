@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import httpx
-
 from looker.backend.api import Target
 from looker.backend.outcomes import Product
-from looker.backend.tls import ssl_context
+from looker.backend.probe import DATE_RESOLUTION_S, Probe
 from looker.errors import TargetError, UsageError
 from looker.model.config import Mode, ReadApi
+from looker.model.words import one_line
 from looker.wire.prometheus import read_request
 from looker.wire.snappy import compress
 
 if TYPE_CHECKING:
+    from looker.backend.probe import Reply
     from looker.model.config import RunConfig
 
-_TIMEOUT_S: Final = 5.0
-_DATE_RESOLUTION_S: Final = 1.0
+_MAX_TOLD_CHARS: Final = 200
+"""Longer than any version, revision or limit is."""
 _LIMITS: Final = {
     Product.LOKI: (
         "ingestion_rate_mb",
@@ -78,15 +76,8 @@ def discover(
     Where nothing is to be written (``read_only``) it need not take writes, nor have the same time.
     """
     base, authorization = credentials(config, url)
-    probe = _Probe(config, base, authorization)
-    try:
-        with probe.client:
-            return _discover(
-                config, probe, base, authorization, embedded=embedded, read_only=read_only
-            )
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        raise TargetError(f"cannot reach {base}: {reason}") from error
+    with Probe(config, base, authorization) as probe:
+        return _discover(config, probe, base, authorization, embedded=embedded, read_only=read_only)
 
 
 def credentials(config: RunConfig, url: str) -> tuple[str, str | None]:
@@ -111,62 +102,9 @@ def credentials(config: RunConfig, url: str) -> tuple[str, str | None]:
     return base, None
 
 
-class _Probe:
-    """Asks a target; refusals of access are errors at once."""
-
-    def __init__(self, config: RunConfig, base: str, authorization: str | None) -> None:
-        headers = {} if config.tenant is None else {"X-Scope-OrgID": config.tenant}
-        if authorization is not None:
-            headers["Authorization"] = authorization
-        verify: Any = False
-        if base.startswith("https:"):
-            verify = ssl_context(config.ca_file, insecure_skip_verify=config.insecure_skip_verify)
-        self.client = httpx.Client(
-            headers=headers,
-            timeout=_TIMEOUT_S,
-            follow_redirects=False,
-            trust_env=False,
-            verify=verify,
-        )
-        self.base = base
-        self.skew_s: float | None = None
-
-    def get(self, path: str, **parameters: str) -> httpx.Response:
-        """Ask; TargetError where access is refused or the way leads elsewhere."""
-        return self._checked(lambda: self.client.get(self.base + path, params=parameters))
-
-    def post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        """Ask with a body."""
-        return self._checked(
-            lambda: self.client.post(self.base + path, content=body, headers=headers)
-        )
-
-    def _checked(self, ask: Any) -> httpx.Response:
-        asked_s = time.time()
-        answer: httpx.Response = ask()
-        self._note_skew(answer, (asked_s + time.time()) / 2)
-        text = " ".join(answer.text[:200].split())
-        if answer.status_code == 401 and "no org id" in text:
-            raise TargetError(f"{self.base} wants a tenant: give --tenant ID (X-Scope-OrgID)")
-        if answer.status_code in (401, 403):
-            raise TargetError(f"{self.base} refuses access: {answer.status_code} {text}")
-        if 300 <= answer.status_code < 400:
-            to = answer.headers.get("Location", "elsewhere")
-            raise TargetError(f"{self.base} redirects to {to}: give the URL behind the redirect")
-        return answer
-
-    def _note_skew(self, answer: httpx.Response, now_s: float) -> None:
-        try:
-            date = parsedate_to_datetime(answer.headers["Date"])
-        except (KeyError, ValueError):
-            return
-        # the header cuts off fractions of a second
-        self.skew_s = date.timestamp() + _DATE_RESOLUTION_S / 2 - now_s
-
-
 def _discover(
     config: RunConfig,
-    probe: _Probe,
+    probe: Probe,
     base: str,
     authorization: str | None,
     *,
@@ -201,8 +139,8 @@ def _discover(
         query_path=query_path,
         read_path=read_path,
         read_api=read_api,
-        version=build.get("version") or None,
-        revision=build.get("revision") or None,
+        version=_word(build, "version"),
+        revision=_word(build, "revision"),
         tenant=config.tenant,
         authorization=authorization,
         embedded=embedded,
@@ -212,12 +150,12 @@ def _discover(
     )
 
 
-def _find_loki(probe: _Probe) -> _Found:
+def _find_loki(probe: Probe) -> _Found:
     answer = probe.get("/loki/api/v1/status/buildinfo")
-    build = _json(answer) if answer.status_code == 200 else {}
+    build = answer.json() if answer.status_code == 200 else {}
     if answer.status_code == 200 and "version" not in build:
         raise TargetError(
-            f"{probe.base} does not answer as Loki does: {_said(answer)} for"
+            f"{probe.base} does not answer as Loki does: {answer.said} for"
             " /loki/api/v1/status/buildinfo"
         )
     if answer.status_code in (200, 404):
@@ -234,10 +172,10 @@ def _find_loki(probe: _Probe) -> _Found:
     return _Found(Product.LOKI, "/loki/api/v1/push", "/loki/api/v1/query_range", None, build)
 
 
-def _find_metrics(probe: _Probe) -> _Found:
+def _find_metrics(probe: Probe) -> _Found:
     answer = probe.get("/api/v1/status/buildinfo")
     if answer.status_code == 200:
-        build = _data(answer)
+        build = answer.data()
         if "mimir" in str(build.get("application", "")).lower():
             return _cortex(Product.MIMIR, build)
         if build:
@@ -253,9 +191,9 @@ def _find_metrics(probe: _Probe) -> _Found:
         )
     if second.status_code != 200:
         raise _not_ready(probe, second)
-    if not _data(second):
+    if not second.data():
         raise TargetError(
-            f"{probe.base} answers neither as Prometheus nor as Cortex does: {_said(second)} for"
+            f"{probe.base} answers neither as Prometheus nor as Cortex does: {second.said} for"
             " /prometheus/api/v1/query"
         )
     return _cortex(Product.CORTEX, {})
@@ -266,7 +204,7 @@ def _cortex(product: Product, build: dict[str, Any]) -> _Found:
     return _Found(product, "/api/v1/push", f"{prefix}/query", f"{prefix}/read", build)
 
 
-def _read_side(config: RunConfig, probe: _Probe, found: _Found) -> tuple[ReadApi, str | None, str]:
+def _read_side(config: RunConfig, probe: Probe, found: _Found) -> tuple[ReadApi, str | None, str]:
     """Return by which interface metrics are read back, and its paths."""
     wanted, path = config.read_api, config.query_path
     if wanted is ReadApi.QUERY:
@@ -279,7 +217,7 @@ def _read_side(config: RunConfig, probe: _Probe, found: _Found) -> tuple[ReadApi
     return ReadApi.QUERY, None, path or found.query_path
 
 
-def _has_remote_read(probe: _Probe, path: str) -> bool:
+def _has_remote_read(probe: Probe, path: str) -> bool:
     nothing = read_request(0, 1, [("looker_group", "=", "none")])
     headers = {
         "Content-Type": "application/x-protobuf",
@@ -291,22 +229,22 @@ def _has_remote_read(probe: _Probe, path: str) -> bool:
     return answer.status_code == 200 and kind.startswith("application/x-protobuf")
 
 
-def _check_ready(probe: _Probe, product: Product) -> None:
+def _check_ready(probe: Probe, product: Product) -> None:
     path = "/-/ready" if product is Product.PROMETHEUS else "/ready"
     answer = probe.get(path)
     if answer.status_code == 503:
         raise _not_ready(probe, answer)
 
 
-def _not_ready(probe: _Probe, answer: httpx.Response) -> TargetError:
-    said = " ".join(answer.text[:200].split())
+def _not_ready(probe: Probe, answer: Reply) -> TargetError:
+    said = one_line(answer.content, 200)
     return TargetError(f"{probe.base} is not ready: {answer.status_code} {said}".rstrip())
 
 
-def _check_skew(config: RunConfig, probe: _Probe) -> None:
+def _check_skew(config: RunConfig, probe: Probe) -> None:
     if probe.skew_s is None or config.start_time_ns is not None:
         return
-    if abs(probe.skew_s) > max(config.min_lag_s, 1.0) + _DATE_RESOLUTION_S:
+    if abs(probe.skew_s) > max(config.min_lag_s, 1.0) + DATE_RESOLUTION_S:
         direction = "behind" if probe.skew_s < 0 else "ahead of"
         raise TargetError(
             f"the clock of {probe.base} is {abs(probe.skew_s):.0f} s {direction} this host's: set"
@@ -314,46 +252,56 @@ def _check_skew(config: RunConfig, probe: _Probe) -> None:
         )
 
 
-def _limits(probe: _Probe, product: Product) -> dict[str, str]:
+def _limits(probe: Probe, product: Product) -> dict[str, str]:
     """Return what the target tells of its limits; nothing where it tells nothing."""
     path = "/api/v1/status/flags" if product is Product.PROMETHEUS else "/config"
-    answer = probe.get(path)
-    if answer.status_code != 200:
+    answer = probe.told(path)
+    if answer is None:
         return {}
     if product is Product.PROMETHEUS:
-        flags = _data(answer)
-        return {name: str(flags[name]) for name in _LIMITS[product] if name in flags}
+        flags = answer.data()
+        return {
+            name: one_line(str(flags[name]), _MAX_TOLD_CHARS)
+            for name in _LIMITS[product]
+            if name in flags
+        }
     limits = {}
+    text = answer.text
     for name in _LIMITS[product]:
         # the first of a name stands in the global part; overrides come later
-        line = re.search(rf"^\s*{re.escape(name)}:\s*(\S+)\s*$", answer.text, re.MULTILINE)
+        line = re.search(
+            rf"^[ \t]*{re.escape(name)}:[ \t]*([^\s]{{1,{_MAX_TOLD_CHARS}}})[ \t\r]*$",
+            text,
+            re.MULTILINE,
+        )
         if line is not None:
-            limits[name] = line.group(1)
+            limits[name] = one_line(line.group(1), _MAX_TOLD_CHARS)
     return limits
 
 
-def _external_labels(probe: _Probe, product: Product) -> tuple[tuple[str, str], ...]:
+def _external_labels(probe: Probe, product: Product) -> tuple[tuple[str, str], ...]:
     """Return the external labels that Prometheus' own configuration tells of."""
     if product is not Product.PROMETHEUS:
         return ()
-    answer = probe.get("/api/v1/status/config")
-    if answer.status_code != 200:
+    answer = probe.told("/api/v1/status/config")
+    if answer is None:
         return ()
-    text = str(_data(answer).get("yaml", ""))
+    text = str(answer.data().get("yaml", ""))
     block = re.search(r"^  external_labels:\n((?:    .+\n)+)", text, re.MULTILINE)
     if block is None:
         return ()
     labels = []
     for line in block.group(1).splitlines():
         name, _, value = line.strip().partition(":")
-        labels.append((name, value.strip().strip("'\"")))
+        if re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
+            labels.append((name, value.strip().strip("'\"")))
     return tuple(labels)
 
 
-def _build_from_metrics(probe: _Probe, product: Product) -> dict[str, Any]:
+def _build_from_metrics(probe: Probe, product: Product) -> dict[str, Any]:
     """Return version and revision of ``*_build_info``: Cortex has no other place for them."""
-    answer = probe.get("/metrics")
-    if answer.status_code != 200:
+    answer = probe.told("/metrics")
+    if answer is None:
         return {}
     name = "cortex" if product is Product.MIMIR else product.value
     line = re.search(rf"^{name}_build_info\{{(.*)\}}", answer.text, re.MULTILINE)
@@ -362,20 +310,7 @@ def _build_from_metrics(probe: _Probe, product: Product) -> dict[str, Any]:
     return dict(re.findall(r'(version|revision)="([^"]*)"', line.group(1)))
 
 
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    try:
-        parsed = answer.json()
-    except ValueError:
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _data(answer: httpx.Response) -> dict[str, Any]:
-    """Return ``data`` of an answer of Prometheus' API; empty where it is something else."""
-    data = _json(answer).get("data")
-    return data if isinstance(data, dict) else {}
-
-
-def _said(answer: httpx.Response) -> str:
-    text = " ".join(answer.text[:60].split())
-    return f"{answer.status_code} {text!r}" if text else f"{answer.status_code} and nothing"
+def _word(build: dict[str, Any], name: str) -> str | None:
+    """Return what build information says under a name; None where that is no word."""
+    value = build.get(name)
+    return one_line(value, _MAX_TOLD_CHARS) or None if isinstance(value, str) else None

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from looker.model.outcome import Classified, Outcome
+from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,7 +50,8 @@ _MIMIR_RATE: Final = re.compile(r"set to ([\d.]+) items/s with a maximum allowed
 _LOKI_BURST: Final = 1.5
 _CORTEX_BURST: Final = 2.0
 _MIB: Final = 1 << 20
-_LINE_TOO_LONG: Final = re.compile(r"max entry size '(\d+)' bytes exceeded")
+_MAX_NUMBER: Final = 2.0**63
+_LINE_TOO_LONG: Final = re.compile(r"max entry size '(\d{1,18})' bytes exceeded")
 
 
 def classify(
@@ -68,7 +70,7 @@ def classify(
     ``n_samples`` how many samples were sent; ``limits`` what the target tells of its limits.
     """
     text = body[:2000].decode("utf-8", "replace").strip()
-    reason = f"{status} {' '.join(text.split())}".strip()[:500]
+    reason = f"{status} {one_line(text, 500)}".strip()[:500]
     if status in (200, 202, 204):
         return Classified(Outcome.ACKNOWLEDGED)
     if status == 429:
@@ -127,16 +129,22 @@ def _amount_and_burst(
     """Return what was sent, the largest burst, in one unit, and whether the burst is known."""
     if (loki := _LOKI_RATE.search(text)) is not None:
         burst = _number(limits.get("ingestion_burst_size_mb"))
-        if burst is not None:
-            return float(loki[2]), burst * _MIB, True
-        return float(loki[2]), float(loki[1]) * _LOKI_BURST, False
-    if (cortex := _CORTEX_RATE.search(text)) is not None:
+        amount, rate = _number(loki[2]), _number(loki[1])
+        if amount is not None and burst is not None:
+            return amount, burst * _MIB, True
+        if amount is not None and rate is not None:
+            return amount, rate * _LOKI_BURST, False
+    elif (cortex := _CORTEX_RATE.search(text)) is not None:
         burst = _number(limits.get("ingestion_burst_size"))
+        amount, rate = _number(cortex[2]), _number(cortex[1])
+        if amount is not None and burst is not None:
+            return amount, burst, True
+        if amount is not None and rate is not None:
+            return amount, rate * _CORTEX_BURST, False
+    elif (mimir := _MIMIR_RATE.search(text)) is not None:
+        burst = _number(mimir[2])
         if burst is not None:
-            return float(cortex[2]), burst, True
-        return float(cortex[2]), float(cortex[1]) * _CORTEX_BURST, False
-    if (mimir := _MIMIR_RATE.search(text)) is not None:
-        return float(n_samples), float(mimir[2]), True
+            return float(n_samples), burst, True
     return 0.0, 0.0, False
 
 
@@ -155,11 +163,16 @@ def _says(text: str, phrases: Iterable[str]) -> bool:
 
 
 def _number(text: str | None) -> float | None:
+    """Return a number that may be meant: not negative, and no more than 64 bits hold."""
     try:
-        return None if text is None else float(text)
+        number = 0.0 if text is None else float(text)
     except ValueError:
         return None
+    return number if text is not None and 0 <= number <= _MAX_NUMBER else None
 
 
 def _share(part: str, whole: str) -> float | None:
-    return int(part) / int(whole) if int(whole) else None
+    smaller, larger = _number(part), _number(whole)
+    if smaller is None or larger is None or smaller >= larger:
+        return None
+    return smaller / larger

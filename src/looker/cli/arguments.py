@@ -13,12 +13,14 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
+
 from looker.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS: Final = ("logs", "metrics", "verify", "target")
+COMMANDS: Final = ("logs", "metrics", "verify", "calibrate", "target")
 
 ALIASES: Final[Mapping[str, str]] = {
     "--n-series": "--n-concurrent-streams",
@@ -35,6 +37,14 @@ ALIASES: Final[Mapping[str, str]] = {
 def alias_of(option: str) -> tuple[str, ...]:
     """Return the other names of an option."""
     return tuple(alias for alias, name in ALIASES.items() if name == option)
+
+
+def option(name: str, *more: str, **settings: Any) -> Any:
+    """Return an option with its other names and its environment variable ``LOOKER_...``."""
+    variable = "LOOKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(
+        name, *more, *alias_of(name), envvar=variable, show_envvar=False, **settings
+    )
 
 
 def rewritten(words: Sequence[str]) -> list[str]:
@@ -94,7 +104,8 @@ def configured(words: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict
         elif word.startswith("--config="):
             path = word.partition("=")[2]
     command = words[0] if words else ""
-    if path is None or command not in known:
+    # the file, or the variable that names it, is of the commands that have the option
+    if path is None or "config" not in known.get(command, ()):
         return {}
     return {command: _read(Path(path), known[command])}
 

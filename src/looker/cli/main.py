@@ -1,4 +1,4 @@
-"""The command line: ``looker logs``, ``metrics``, ``verify``, ``target``.
+"""The command line: ``looker logs``, ``metrics``, ``verify``, ``calibrate``, ``target``.
 
 Nothing heavy is imported before it is needed, so that ``looker --version`` answers at once.
 """
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from looker.cli.arguments import configured, rewritten
+from looker.cli.calibrate_command import calibrate_command
 from looker.cli.run_command import run_command
 from looker.cli.verify_command import verify_command
 from looker.errors import ExitCode, LookerError
@@ -56,6 +57,10 @@ app.command("metrics", help="Write metric series, read them back, and prove ever
 app.command("verify", help="Read back at a later time what a run has kept in its ledger.")(
     verify_command
 )
+app.command(
+    "calibrate",
+    help="Show, in half a minute, the largest load that this host can offer, and what limits it.",
+)(calibrate_command)
 
 
 @app.command("target", help="Serve the embedded target: Loki's and Prometheus' APIs, in memory.")

@@ -105,6 +105,8 @@ class Options:
     spot_check_every_s: float | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode | None = None
+    out_of_order_fraction: float = 0.0
+    duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
 
 
@@ -181,6 +183,9 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         spot_check_every_s=given.spot_check_every_s,
         max_examples=given.max_examples,
         verify=verify,
+        out_of_order_fraction=given.out_of_order_fraction,
+        duplicate_fraction=given.duplicate_fraction,
+        id_is_given=given.invocation_id is not None,
         request_timeout_s=given.request_timeout_s,
     )
     for option, value in (

@@ -7,6 +7,8 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.discovery import discover
+from looker.backend.occupied import refuse_if_occupied
+from looker.backend.out_of_order import refuse_if_in_order_only
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
 from looker.engine.messages import LedgerPlace
@@ -55,6 +57,9 @@ def run(config: RunConfig) -> ExitCode:
             url = embedded.start()
             stack.callback(embedded.stop)
         target = discover(config, url, embedded=config.url is None)
+        refuse_if_in_order_only(config, target)
+        if config.id_is_given and not config.force and not target.embedded:
+            refuse_if_occupied(config, target, clock.wall_ns())
         LOG.info(
             "%s %s at %s, seed %d, %d worker(s)",
             config.mode,
@@ -123,7 +128,7 @@ def serve(settings: Mapping[str, Any], log_level: str) -> None:
 
 
 def configure_log(level: str) -> None:
-    """Let log lines of a level and above through; UsageError where there is no such level."""
+    """Send log lines of a level and above to standard error; UsageError for no level."""
     if level not in log.LEVELS:
         raise UsageError("--log-level", f"must be one of {', '.join(log.LEVELS)}, not {level!r}")
     log.configure(level)

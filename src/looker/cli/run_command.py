@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from looker.cli.option import option as _option
+from looker.cli.arguments import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
 from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
@@ -304,7 +304,11 @@ def run_command(mode: Mode) -> Callable[..., None]:
         ] = False,
         force: Annotated[
             bool,
-            _option("--force", help="Go on where a start time is too old to be read back."),
+            _option(
+                "--force",
+                help="Go on where a start time is too old to be read back, or the target has data"
+                " of the invocation id already.",
+            ),
         ] = False,
         bearer_token_file: Annotated[
             Path | None,
@@ -368,6 +372,21 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        out_of_order_fraction: Annotated[
+            float,
+            _option(
+                "--out-of-order-fraction",
+                help="Write this fraction, 0 to 1, of each two successive fragments in the wrong"
+                " order.",
+            ),
+        ] = 0.0,
+        duplicate_fraction: Annotated[
+            float,
+            _option(
+                "--duplicate-fraction",
+                help="Send this fraction, 0 to 1, of the acknowledged messages once more.",
+            ),
+        ] = 0.0,
         verify: Annotated[
             VerifyMode | None,
             _option(
@@ -444,6 +463,8 @@ def run_command(mode: Mode) -> Callable[..., None]:
             spot_check_every_s=spot_check_every,
             max_examples=max_examples,
             verify=verify,
+            out_of_order_fraction=out_of_order_fraction,
+            duplicate_fraction=duplicate_fraction,
             request_timeout_s=request_timeout_seconds,
         )
         checked = configuration(given)

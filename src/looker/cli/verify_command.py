@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from looker.cli.option import option
+from looker.cli.arguments import option
 from looker.model.config import ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 

@@ -107,6 +107,7 @@ class Coordinator:
         self._ready: set[int] = set()
         self._accounted_for: set[int] = set()
         self._heard_ns: dict[int, int] = {}
+        self._went_back_s: dict[int, float] = {}
         self._passed: dict[Go, set[int]] = {}
         self._stop_since_ns: int | None = None
         self._kill_all = False
@@ -167,10 +168,21 @@ class Coordinator:
         part = self._report.part(news.worker, news.cycle)
         if isinstance(news.report, WriteReport):
             part.write = news.report
+            self._warn_of_wall_time(news.worker, news.report)
         else:
             part.read = news.report
         self._state.hear(news.worker, news.cycle, news.report)
         self._view.progress(self._state, news.cycle)
+
+    def _warn_of_wall_time(self, worker: int, report: WriteReport) -> None:
+        """Tell once by how much wall time went back in a cycle, and again where it is more."""
+        if report.wall_went_back_s > 2 * self._went_back_s.get(worker, 0.0):
+            self._went_back_s[worker] = report.wall_went_back_s
+            LOG.warning(
+                "worker %d: wall time went back by %.3f s; its streams wait until it has caught up",
+                worker,
+                report.wall_went_back_s,
+            )
 
     def _hear_write(self, news: WriteEnded) -> None:
         self._report.part(news.worker, news.cycle).write = news.report
@@ -179,12 +191,8 @@ class Coordinator:
             LOG.warning("worker %d: pushes failed: %s", news.worker, news.report.refusal)
             if not self._config.allow_rejected:
                 self._broadcast(EndWrite())
-        if news.report.wall_went_back_s:
-            LOG.warning(
-                "worker %d: wall time went back by %.3f s",
-                news.worker,
-                news.report.wall_went_back_s,
-            )
+        self._warn_of_wall_time(news.worker, news.report)
+        self._went_back_s.pop(news.worker, None)
         self._pass(news.worker, Go(news.cycle, Phase.WRITE))
 
     def _hear_read(self, news: ReadEnded) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from looker.backend.api import Target
+    from looker.model.calibration import Work
     from looker.model.config import RunConfig
     from looker.model.report import ReadReport, SpotCheckReport, WriteReport
 
@@ -88,6 +89,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureStages:
+    """To a worker of a calibration: go through the stages for so many seconds, and report."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """From a worker: it is up."""
 
@@ -149,6 +157,14 @@ class LedgerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class StagesMeasured:
+    """From a worker of a calibration: what it did since it was asked, by stage."""
+
+    worker: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """From a worker: all its cycles are over."""
 
@@ -164,7 +180,7 @@ class WorkerFailed:
     traceback: str
 
 
-ToWorker = Go | EndWrite | Stop
+ToWorker = Go | EndWrite | Stop | MeasureStages
 FromWorker = (
     Ready
     | Alive
@@ -173,6 +189,7 @@ FromWorker = (
     | ReadEnded
     | SpotChecked
     | LedgerFailed
+    | StagesMeasured
     | Finished
     | WorkerFailed
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from looker.backend.client import AnswerSizeError, EntriesLimitError
+from looker.backend.api import AnswerSizeError
+from looker.backend.client import EntriesLimitError
 from looker.model.mismatch import MismatchKind
 from looker.model.query import RangeQuery
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from looker.verify.proof import PageProof
 
 _FIRST_GRACE_PAUSE_S: Final = 0.25
+_MAX_LOWERINGS: Final = 16
+"""A target that names a lower limit each time it is asked would never be done."""
 _SMALLEST_SHARE: Final = 16
 """A page that gets no answer is halved down to this share of the largest page."""
 
@@ -35,6 +38,7 @@ class PageReader:
         compare: Callable[[bytes, Page], PageProof],
         executor: Executor,
         limits: PageLimits,
+        answer_bytes: Callable[[Page], int],
         grace_s: float,
         clock: Clock,
         stop: asyncio.Event,
@@ -42,11 +46,16 @@ class PageReader:
         visibility: Visibility | None = None,
         fresh: bool | None = None,
     ) -> None:
-        """``fresh`` tells whether to ask past any cache; None: only where something is missing."""
+        """``answer_bytes`` tells how long an answer to a page may be: longer ones are not read.
+
+        ``fresh`` tells whether to ask past any cache; None: only where something is missing.
+        """
         self._client = client
         self._compare = compare
         self._executor = executor
         self._limits = limits
+        self._answer_bytes = answer_bytes
+        self._n_lowerings = 0
         self._grace_ns = int(grace_s * 1e9)
         self._clock = clock
         self._stop = stop
@@ -69,9 +78,10 @@ class PageReader:
         try:
             proof = await self._read_whole(page)
         except EntriesLimitError as error:
-            if not 1 <= error.allowed < asked:
+            if not 1 <= error.allowed < asked or self._n_lowerings > _MAX_LOWERINGS:
                 raise
             if error.allowed < self._limits.max_answer:
+                self._n_lowerings += 1
                 self._limits = self._limits.lowered(error.allowed)
             return await self.read(page)
         except AnswerSizeError:
@@ -106,6 +116,7 @@ class PageReader:
                 page.end_ns,
                 self._limits.max_answer,
                 fresh=fresh,
+                max_answer_bytes=self._answer_bytes(page),
             )
             service_ns: list[int] = []
             asked_ns = self._clock.monotonic_ns()

@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -64,13 +64,17 @@ def enter_worker(
     plan: WorkerPlan, commands: Connection[Any, Any], results: Connection[Any, Any]
 ) -> None:
     """Run a worker in this process; imports what it needs here, so that the parent need not."""
-    # the coordinator decides what Ctrl-C means
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
+    own_signals()
     from looker.engine.worker import worker_main  # noqa: PLC0415 - see above
 
     worker_main(plan, commands, results)
+
+
+def own_signals() -> None:
+    """Let a worker process that has just begun leave it to its parent what Ctrl-C means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
 
 
 _HELD_BACK = {signal.SIGINT, signal.SIGTERM}
@@ -79,7 +83,9 @@ _HELD_BACK = {signal.SIGINT, signal.SIGTERM}
 class LocalPool:
     """Workers as processes of this host, started afresh (spawn): no state is inherited."""
 
-    def __init__(self) -> None:
+    def __init__(self, entry: Callable[..., None] | None = None) -> None:
+        """``entry`` (plan, commands, results) is what a process runs; None is a run's worker."""
+        self._entry = entry
         self._workers: dict[int, _Local] = {}
 
     def start(self, plans: Sequence[WorkerPlan]) -> None:
@@ -102,7 +108,7 @@ class LocalPool:
             result_reader, result_writer = context.Pipe(duplex=False)
             number = plan.share.worker
             process = context.Process(
-                target=enter_worker,
+                target=self._entry or enter_worker,
                 args=(plan, command_reader, result_writer),
                 name=f"looker-worker-{number}",
                 daemon=True,

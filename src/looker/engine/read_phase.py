@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from looker.backend.outcomes import Product
 from looker.engine.page_reader import PageReader
 from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import NS_PER_MS, Mode, ReadApi, VerifyMode
+from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
 from looker.model.fragment import FragmentState
 from looker.model.mismatch import Findings
+from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.report import ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
@@ -52,6 +54,13 @@ _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 """Loki refuses to send more than 4 MiB between its parts, as it comes."""
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
+_ROW_BYTES: Final = 256
+_SAMPLE_BYTES: Final = 64
+_SERIES_BYTES: Final = 512
+"""What comes with a line, a metric sample and a label set, at most: punctuation, added labels."""
+_ANSWER_SLACK_BYTES: Final = 4 << 20
+_ANSWER_FACTOR: Final = 3
+"""What comes twice is to be counted as that, not refused."""
 _CHOICE_GENERATION: Final = 2**41
 """Keeps the hash that chooses streams for a sparse read apart from that of content."""
 
@@ -90,6 +99,7 @@ class ReadPhase:
         :mod:`.visibility`.
         """
         self._config = config
+        self._target = target
         self._client = client
         self._content = content
         self._parts = parts
@@ -101,6 +111,7 @@ class ReadPhase:
         self._acked_ns = acked_ns
         self._report = empty_report(config) if report is None else report
         self._cpu_begun_s = 0.0
+        self._begun_ns = 0
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
@@ -114,7 +125,13 @@ class ReadPhase:
         """
         report = self._report
         report.complete = False
-        report.times.started_ns = report.times.started_ns or self._clock.wall_ns()
+        now_ns, earlier_ns = self._clock.wall_ns(), 0
+        if report.times.started_ns:
+            earlier_ns = report.times.finished_ns - report.times.started_ns
+        else:
+            report.times.started_ns = now_ns
+        report.missing_because = missing_because(self._config, self._target, now_ns)
+        self._begun_ns = self._clock.monotonic_ns() - earlier_ns
         self._cpu_begun_s = time.process_time() - report.cpu_s
         complete = True
         earlier: ChecksumLedger | None = None
@@ -128,6 +145,7 @@ class ReadPhase:
                     compare=self._compare,
                     executor=executor,
                     limits=self._limits,
+                    answer_bytes=answer_bytes(self._config, self._content, self._limits),
                     grace_s=self._config.read_grace_s,
                     clock=self._clock,
                     stop=self._stop,
@@ -148,7 +166,9 @@ class ReadPhase:
         """Return the report as far as it is; the same object each time."""
         report = self._report
         report.payload_bytes_validated = report.findings.n_validated * self._payload_per_sample
-        report.times.finished_ns = self._clock.wall_ns()
+        # wall time may jump: only its beginning counts
+        elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+        report.times.finished_ns = report.times.started_ns + elapsed_ns
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
 
@@ -272,6 +292,40 @@ def empty_report(config: RunConfig) -> ReadReport:
     """Return a report of a read phase that has not begun."""
     findings = Findings(max_examples=config.max_examples)
     return ReadReport(complete=False, findings=findings, verify=config.verify)
+
+
+def answer_bytes(config: RunConfig, content: Content, limits: PageLimits) -> Callable[[Page], int]:
+    """Return what tells how long the answer to a page may be: several times what it should be.
+
+    Parsing multiplies it, so it has to be bounded by what was asked for.
+    """
+    label_bytes = sum(len(name) + len(value) for name, value in content.scheme.labels(0).items())
+
+    def of_page(page: Page) -> int:
+        n_samples = page.expectation.n_samples
+        if config.mode is Mode.LOGS:
+            n_samples = max(n_samples, min(limits.max_answer, _MAX_UNLIMITED_ENTRIES))
+            sample_bytes = config.n_chars_per_line + _ROW_BYTES
+        else:
+            sample_bytes = _SAMPLE_BYTES
+        labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
+        due_bytes = n_samples * sample_bytes + labels_bytes
+        return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
+
+    return of_page
+
+
+def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | None:
+    """Return why Loki may not return what it has, where entries are too old; None elsewhere."""
+    if target.product is not Product.LOKI or target.embedded or config.start_time_ns is None:
+        return None
+    age_s = (now_ns - config.start_time_ns) / NS_PER_S
+    if age_s <= MAX_LOG_AGE_S:
+        return None
+    return (
+        "Loki does not return entries older than some 2.6 h before they are flushed, and these"
+        f" begin {age_s / 3600:.1f} h ago (--log-start-time)"
+    )
 
 
 def comparison(

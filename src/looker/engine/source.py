@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from looker.generate.population import MAX_OUTSTANDING
 from looker.wire.snappy import compress, decompress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 BATCH_BYTES: Final = 4 << 20
 MAX_BATCH_MESSAGES: Final = 64
 QUEUE_BYTES: Final = 64 << 20
+_LONGEST_WAIT_S: Final = 1.0
+"""Wall time may be set while streams wait for it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -117,6 +120,8 @@ class MessageSource:
         self.throttled_ns = 0
         self.forward_leaps = 0
         self.wall_went_back_ns = 0
+        self._idle_ns = 0
+        self._idle_since_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name="looker-generator", daemon=True)
 
     def start(self) -> None:
@@ -165,6 +170,19 @@ class MessageSource:
             self._population.resolve(message.streams)
             self._changed.notify_all()
 
+    @property
+    def idle_ns(self) -> int:
+        """For how long the thread has had nothing to do, as streams or the queue had no room."""
+        since_ns = self._idle_since_ns
+        return self._idle_ns + (0 if since_ns is None else self._clock.monotonic_ns() - since_ns)
+
+    @contextlib.contextmanager
+    def _idle(self) -> Iterator[None]:
+        since_ns = self._idle_since_ns = self._clock.monotonic_ns()
+        yield
+        self._idle_since_ns = None
+        self._idle_ns += self._clock.monotonic_ns() - since_ns
+
     def _run(self) -> None:
         try:
             self._generate()
@@ -173,6 +191,7 @@ class MessageSource:
         finally:
             with self._changed:
                 self._ended = True
+            self._idle_since_ns = self._clock.monotonic_ns()
             self._wake()
 
     def _generate(self) -> None:
@@ -187,7 +206,8 @@ class MessageSource:
                 if picked is None:
                     if self._population.exhausted():
                         return
-                    self._wait_for_streams(now_ns)
+                    with self._idle():
+                        self._wait_for_streams(now_ns)
                     continue
             self.forward_leaps += picked.n_leaps
             encoded = self._encoder.encode(picked.batch)
@@ -200,7 +220,7 @@ class MessageSource:
                 self._enqueue(compress(raw.data), encoded.batch, part, offsets, ledger_slice)
 
     def _wait_for_room(self) -> bool:
-        with self._changed:
+        with self._changed, self._idle():
             self._changed.wait_for(
                 lambda: (
                     self._stopping
@@ -213,11 +233,11 @@ class MessageSource:
         """Sleep until a stream is ready, or until an answer changes what is; lock held."""
         ready_ns = self._population.next_ready_ns(now_ns)
         if ready_ns is None:
-            self._changed.wait(1.0)
+            self._changed.wait(_LONGEST_WAIT_S)
             return
         throttled = not self._queue
         begun = self._clock.monotonic_ns()
-        self._changed.wait(max(0.0, (ready_ns - now_ns) / 1e9))
+        self._changed.wait(min(_LONGEST_WAIT_S, max(0.0, (ready_ns - now_ns) / 1e9)))
         if throttled:
             self.throttled_ns += self._clock.monotonic_ns() - begun
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.engine.page_reader import PageReader
-from looker.engine.read_phase import comparison, empty_report, page_limits
+from looker.engine.read_phase import (
+    answer_bytes,
+    comparison,
+    empty_report,
+    missing_because,
+    page_limits,
+)
 from looker.errors import TargetError
 from looker.generate.content import Content
 from looker.model.config import VerifyMode
@@ -120,6 +126,7 @@ class SpotChecks:
         fresh = self._n_checks % 2 == 1
         self._n_checks += 1
         check = empty_report(self._config)
+        check.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
         for rows, generation in chosen:
             try:
                 await self._read(rows, generation, check, executor, fresh=fresh)
@@ -157,6 +164,7 @@ class SpotChecks:
             compare=comparison(self._config, self._target, content),
             executor=executor,
             limits=self._limits,
+            answer_bytes=answer_bytes(self._config, content, self._limits),
             grace_s=self._config.read_grace_s,
             clock=self._clock,
             stop=self._stop,

@@ -44,6 +44,7 @@ from looker.engine.verify_run import VerifyPhase
 from looker.engine.write_phase import WritePhase
 from looker.errors import ExitCode
 from looker.generate.content import Content
+from looker.generate.disorder import Disorder
 from looker.generate.logs import LogEncoder
 from looker.generate.metrics import MetricEncoder
 from looker.generate.mixer import mix64
@@ -260,6 +261,7 @@ class Worker:
             n=share.n_streams,
             coupling=coupling_of(config),
             now_ns=self._clock.wall_ns(),
+            disorder=disorder_of(config, generation),
         )
         self._acked_ns = np.zeros(share.n_streams, np.int64)
         unused = config.skip_read and self._keeper is None and self._spot_checks is None
@@ -278,6 +280,7 @@ class Worker:
             stop=self._stop,
             end=self._end_write,
             acked_ns=self._acked_ns,
+            disorder=disorder_of(self._config, self._generation),
         )
 
     async def _read(self, client: Client, cycle: int) -> ReadReport:
@@ -355,6 +358,15 @@ class Worker:
         except RuntimeError:
             # the loop is closed: this worker is through, and nobody waits for commands
             return
+
+
+def disorder_of(config: RunConfig, generation: int) -> Disorder | None:
+    """Return the deliberate disorder of a generation; None where there is none."""
+    if not config.out_of_order_fraction and not config.duplicate_fraction:
+        return None
+    return Disorder(
+        config.seed, generation, config.out_of_order_fraction, config.duplicate_fraction
+    )
 
 
 def coupling_of(config: RunConfig) -> Coupling:

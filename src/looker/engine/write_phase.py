@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from looker.engine.disorderly import Disorderly
 from looker.engine.source import MessageSource
 from looker.generate.mixer import mix64
 from looker.model.config import Mode
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from looker.backend.client import Client, PushResult
     from looker.clock import Clock
     from looker.engine.source import Message
+    from looker.generate.disorder import Disorder
     from looker.generate.encoder import Encoder
     from looker.generate.population import Population
     from looker.model.config import RunConfig
@@ -50,6 +52,7 @@ class WritePhase:
         stop: asyncio.Event,
         end: asyncio.Event,
         acked_ns: NDArray[np.int64] | None = None,
+        disorder: Disorder | None = None,
     ) -> None:
         """``stop`` ends the run, ``end`` this phase only.
 
@@ -68,18 +71,28 @@ class WritePhase:
         self._acked_ns = acked_ns
         self._news = asyncio.Event()
         self._report = WriteReport()
+        self._disorderly: Disorderly | None = None
+        if disorder is not None:
+            n_samples = config.n_samples_per_fragment
+            self._disorderly = Disorderly(disorder, population, n_samples, self._report)
         self._source: MessageSource | None = None
         self._begun_ns = 0
         self._cpu_begun_s = 0.0
+        self._loop_cpu_begun_s = 0.0
 
     def snapshot(self) -> WriteReport:
         """Return the report as far as it is; the same object each time."""
         report, source = self._report, self._source
         if source is not None:
-            report.times.finished_ns = self._clock.wall_ns()
+            elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+            # wall time may jump: only its beginning counts
+            report.times.finished_ns = report.times.started_ns + elapsed_ns
             report.cpu_s = time.process_time() - self._cpu_begun_s
-            report.workers_s = (self._clock.monotonic_ns() - self._begun_ns) / 1e9
+            # the event loop's thread is the one that asks
+            report.loop_cpu_s = time.thread_time() - self._loop_cpu_begun_s
+            report.workers_s = elapsed_ns / 1e9
             report.writers_s = report.workers_s * self._n_writers
+            report.generating_s = max(0.0, report.workers_s - source.idle_ns / 1e9)
             report.throttled_s = source.throttled_ns / 1e9
             report.forward_leaps = source.forward_leaps
             report.wall_went_back_s = source.wall_went_back_ns / 1e9
@@ -103,6 +116,7 @@ class WritePhase:
         )
         self._report.times = PhaseTimes(self._clock.wall_ns())
         self._begun_ns, self._cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
+        self._loop_cpu_begun_s = time.thread_time()
         self._source = source
         source.start()
         writers = [asyncio.create_task(self._write(source)) for _ in range(self._n_writers)]
@@ -140,18 +154,25 @@ class WritePhase:
             if self._report.refusal is not None and not self._config.allow_rejected:
                 source.stop()
 
-    async def _deliver(self, message: Message, source: MessageSource) -> None:
-        """Push a message; one that can never fit is divided, and its parts are pushed in turn."""
+    async def _deliver(
+        self, message: Message, source: MessageSource, *, divided: bool = False
+    ) -> None:
+        """Push a message; one that can never fit is divided, and its parts are pushed in turn.
+
+        By the share that the target names; but parts that were to fit, and did not, are halved.
+        """
         n_fragments = len(message.streams)
         n_samples = n_fragments * self._config.n_samples_per_fragment
         result = await self._client.push(message.body, n_samples)
         self._record_attempts(result)
         if not result.too_large or n_fragments == 1:
-            self._record(message, result)
+            again = self._disorderly is not None and await self._send_again(message, result)
+            self._record(message, result, sent_again=again)
             return
         self._report.pushes_divided += 1
         share = min(
-            0.5 if result.fitting is None else result.fitting, (n_fragments - 1) / n_fragments
+            0.5 if divided or result.fitting is None else result.fitting,
+            (n_fragments - 1) / n_fragments,
         )
         fitting = max(1, int(n_fragments * share))
         source.limit_fragments(fitting)
@@ -159,7 +180,7 @@ class WritePhase:
             if self._report.refusal is not None and not self._config.allow_rejected:
                 part.settle(FragmentState.UNSENT, sent_again=False)
                 continue
-            await self._deliver(part, source)
+            await self._deliver(part, source, divided=True)
 
     def _record_attempts(self, result: PushResult) -> None:
         report = self._report
@@ -170,9 +191,20 @@ class WritePhase:
         for service_ns in result.service_ns:
             report.service.record_us(service_ns // 1000)
 
-    def _record(self, message: Message, result: PushResult) -> None:
+    async def _send_again(self, message: Message, result: PushResult) -> bool:
+        """Send a message again if that is to be done on purpose; return whether it was."""
+        disorderly = self._disorderly
+        if disorderly is None or not disorderly.note(message.streams, result.state):
+            return False
+        n_samples = len(message.streams) * self._config.n_samples_per_fragment
+        again = await self._client.push(message.body, n_samples, again=True)
+        self._record_attempts(again)
+        disorderly.note_duplicate(n_samples, again)
+        return True
+
+    def _record(self, message: Message, result: PushResult, *, sent_again: bool) -> None:
         report, n_fragments = self._report, len(message.streams)
-        message.settle(result.state, sent_again=result.n_attempts > 1)
+        message.settle(result.state, sent_again=sent_again or result.n_attempts > 1)
         report.fragments_pushed += n_fragments
         report.push.record_us(result.total_ns // 1000)
         if result.state is FragmentState.ACKNOWLEDGED:

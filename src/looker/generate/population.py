@@ -12,15 +12,18 @@ Loose coupling to wall time (per stream, for all streams at once):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from looker.generate.disorder import Swaps
 from looker.generate.mixer import stream_keys
 from looker.model.fragment import FragmentBatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from looker.generate.disorder import Disorder
 
 MAX_OUTSTANDING: Final = 2
 """Fragments of one stream that are generated and not yet answered for: one on the wire, one
@@ -100,7 +103,15 @@ class Population:
     """
 
     def __init__(
-        self, *, seed: int, generation: int, first: int, n: int, coupling: Coupling, now_ns: int
+        self,
+        *,
+        seed: int,
+        generation: int,
+        first: int,
+        n: int,
+        coupling: Coupling,
+        now_ns: int,
+        disorder: Disorder | None = None,
     ) -> None:
         self.first = first
         self.n = n
@@ -110,6 +121,9 @@ class Population:
         self.next_ns = coupling.starts(now_ns, start_keys)
         self.n_fragments = np.zeros(n, np.uint32)
         self.outstanding = np.zeros(n, np.uint8)
+        self._swaps: Swaps | None = None
+        if disorder is not None and disorder.out_of_order_fraction > 0:
+            self._swaps = Swaps(disorder, first, n, coupling.n_samples * coupling.step_ns)
         self._limited = False
         self._limits = np.zeros(0, np.uint32)
         self._cursor = 0
@@ -157,7 +171,7 @@ class Population:
             open_ &= self.n_fragments < self._limits
         if not open_.any():
             return None
-        return int(self.coupling.ready_at(self.next_ns[open_], now_ns).min())
+        return int(self.coupling.ready_at(self._places_ns(open_), now_ns).min())
 
     def resolve(self, streams: NDArray[np.uint32]) -> None:
         """Note that a fragment of each of these (different) streams has been answered for."""
@@ -169,17 +183,24 @@ class Population:
         lags: NDArray[np.int64] = now_ns - newest
         return lags
 
+    def _places_ns(self, which: slice | NDArray[Any]) -> NDArray[np.int64]:
+        """Return where the next fragments of some streams begin, unless they leap."""
+        places: NDArray[np.int64] = self.next_ns[which]
+        return places if self._swaps is None else places + self._swaps.shift_ns[which]
+
     def _ready(self, part: slice, now_ns: int) -> NDArray[np.bool_]:
         ready = self.outstanding[part] < MAX_OUTSTANDING
         if self._limited:
             ready &= self.n_fragments[part] < self._limits[part]
-        ready &= self.coupling.ready_at(self.next_ns[part], now_ns) <= now_ns
+        ready &= self.coupling.ready_at(self._places_ns(part), now_ns) <= now_ns
         return ready
 
     def _take(self, index: NDArray[np.intp], now_ns: int) -> Picked:
-        coupling = self.coupling
-        before = self.next_ns[index]
+        coupling, swaps = self.coupling, self._swaps
+        before = self._places_ns(index)
         starts = coupling.leapt(before, now_ns)
+        if swaps is not None:
+            starts = np.where(swaps.held[index], before, starts)
         batch = FragmentBatch(
             (index + self.first).astype(np.uint32),
             self.n_fragments[index],
@@ -187,7 +208,10 @@ class Population:
             coupling.n_samples,
             coupling.step_ns,
         )
-        self.next_ns[index] = starts + coupling.n_samples * coupling.step_ns
         self.n_fragments[index] += np.uint32(1)
+        if swaps is None:
+            self.next_ns[index] = starts + coupling.n_samples * coupling.step_ns
+        else:
+            self.next_ns[index] = swaps.after(index, starts, self.n_fragments[index])
         self.outstanding[index] += np.uint8(1)
         return Picked(batch, int(np.count_nonzero(starts != before)))

@@ -66,6 +66,8 @@ MAX_WIDTH_S: Final = 366 * 86_400
 MAX_LAG_S: Final = 10 * 366 * 86_400
 MIN_START_TIME_NS: Final = 315_532_800 * NS_PER_S
 MAX_START_TIME_NS: Final = 4_102_444_800 * NS_PER_S
+LOKI_WINDOW_S: Final = 3_600
+"""Loki, as it comes, takes entries that are so far behind their stream's newest one."""
 MAX_LOG_AGE_S: Final = 7_200
 """Loki (one process, as it comes) does not return unflushed entries older than some 2.6 h."""
 
@@ -77,8 +79,9 @@ class RunConfig:
     ``url`` None means the embedded target. ``max_lag_s`` None means the larger of 120 s and five
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
-    ``start_time_ns`` switches the coupling to wall time off. ``streams_per_group`` is given where
-    streams that exist already are read by another number of workers than wrote them.
+    ``start_time_ns`` switches the coupling to wall time off. ``id_is_given`` tells that the
+    invocation id is not random. ``streams_per_group`` is given where streams that exist already are
+    read by another number of workers than wrote them.
     """
 
     mode: Mode
@@ -128,6 +131,9 @@ class RunConfig:
     streams_per_group: int | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode = VerifyMode.CONTENT
+    id_is_given: bool = False
+    out_of_order_fraction: float = 0.0
+    duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
 
     @property
@@ -335,6 +341,24 @@ def _check_times(config: RunConfig) -> None:
             f"must be from 0.001 to 86400, not {config.request_timeout_s:g}",
         )
     _check_lags(config, width_s)
+    _check_disorder(config)
+
+
+def _check_disorder(config: RunConfig) -> None:
+    for option, fraction in (
+        ("--out-of-order-fraction", config.out_of_order_fraction),
+        ("--duplicate-fraction", config.duplicate_fraction),
+    ):
+        if not 0 <= fraction <= 1:
+            raise UsageError(option, f"must be from 0 to 1, not {fraction:g}")
+    behind_s = (config.width_ns + config.n_samples_per_fragment * config.step_ns) / NS_PER_S
+    if config.out_of_order_fraction and config.mode is Mode.LOGS and behind_s > LOKI_WINDOW_S:
+        raise UsageError(
+            "--out-of-order-fraction",
+            f"entries would be up to {behind_s:.0f} s behind their stream's newest one, and Loki"
+            f" takes {LOKI_WINDOW_S} s: lower --log-time-increment-ns or"
+            " --n-entries-per-stream-fragment",
+        )
 
 
 def _check_lags(config: RunConfig, width_s: float) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from looker.model.labels import escaped
+
+MAX_ANSWER_BYTES: Final = 256 << 20
+"""No answer may be longer, whatever was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +16,7 @@ class RangeQuery:
     """Ask for the samples of the streams that ``matcher`` selects in ``[start_ns, end_ns)``.
 
     ``matcher`` is (label, operator, value). At most ``limit`` samples come back (logs). ``fresh``
-    asks past any cache of results.
+    asks past any cache of results. An answer of more than ``max_answer_bytes`` is not read.
     """
 
     matcher: tuple[str, str, str]
@@ -20,6 +24,7 @@ class RangeQuery:
     end_ns: int
     limit: int
     fresh: bool = False
+    max_answer_bytes: int = MAX_ANSWER_BYTES
 
     @property
     def selector(self) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
-from looker.model.mismatch import Findings
+from looker.model.limit import LimitedBy, TimeSpent
+from looker.model.mismatch import Findings, MismatchKind
 from looker.model.verdict import Verdict, worst
 
 if TYPE_CHECKING:
@@ -23,17 +23,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 _NS_PER_S: Final = 1_000_000_000
 _NO_OBJECTION: Final = (Verdict.PASSED, Verdict.NOT_CHECKED)
-_TELLING_S: Final = 0.5
-"""Less of the workers' time is all start-up: that their cores were busy tells nothing."""
-
-
-class LimitedBy(StrEnum):
-    """What held a write phase back; only ``target`` shows the server's capacity."""
-
-    TARGET = "target"
-    RATE_LIMIT = "rate_limit"
-    THROTTLE = "throttle"
-    GENERATOR = "generator"
 
 
 @dataclass(slots=True)
@@ -72,7 +61,8 @@ class WriteReport:
     Times in seconds; ``writers_s`` is the time of all writers together (their number times the
     duration), of which ``starved_s`` were spent without a message to send, ``rate_limited_s``
     waiting after 429; ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
-    no stream was allowed to go on.
+    no stream was allowed to go on, ``generating_s`` that in which they were making messages;
+    ``cpu_s`` is what they computed, ``loop_cpu_s`` the event loops' part of that.
     """
 
     times: PhaseTimes = field(default_factory=PhaseTimes)
@@ -93,8 +83,13 @@ class WriteReport:
     writers_s: float = 0.0
     workers_s: float = 0.0
     forward_leaps: int = 0
+    out_of_order_sent: int = 0
+    duplicates_sent: int = 0
+    duplicates_refused: int = 0
     wall_went_back_s: float = 0.0
+    generating_s: float = 0.0
     cpu_s: float = 0.0
+    loop_cpu_s: float = 0.0
     service: Histogram = field(default_factory=Histogram)
     push: Histogram = field(default_factory=Histogram)
     loop_delay: Histogram = field(default_factory=Histogram)
@@ -132,15 +127,7 @@ class WriteReport:
     @property
     def limited_by(self) -> LimitedBy:
         """What held the phase back most."""
-        # of the time in which there was something to send
-        if self.rate_limited_s > 0.1 * (self.writers_s - self.starved_s) > 0:
-            return LimitedBy.RATE_LIMIT
-        if self.throttled_s > 0.3 * self.workers_s > 0:
-            return LimitedBy.THROTTLE
-        busy = self.cpu_s > 0.7 * self.workers_s and self.workers_s > _TELLING_S
-        if busy and self.starved_s > 0.5 * self.writers_s > 0:
-            return LimitedBy.GENERATOR
-        return LimitedBy.TARGET
+        return TimeSpent.of([self]).limited_by
 
     @property
     def latency_distorted(self) -> bool:
@@ -170,7 +157,11 @@ class WriteReport:
             "rate_limited_s": self.rate_limited_s,
             "throttled_s": self.throttled_s,
             "starved_s": self.starved_s,
+            "generating_s": self.generating_s,
             "forward_leaps": self.forward_leaps,
+            "out_of_order_sent": self.out_of_order_sent,
+            "duplicates_sent": self.duplicates_sent,
+            "duplicates_refused": self.duplicates_refused,
             "wall_went_back_s": self.wall_went_back_s,
             "limited_by": self.limited_by.value,
             "latency_distorted": self.latency_distorted,
@@ -180,6 +171,7 @@ class WriteReport:
             "lag_ms": asdict(self.lag.summary_ms()),
             "latency_ms": None,
             "cpu_s": self.cpu_s,
+            "loop_cpu_s": self.loop_cpu_s,
             "refusal": self.refusal,
         }
 
@@ -203,6 +195,8 @@ class ReadReport:
     cpu_s: float = 0.0
     error: str | None = None
     verify: VerifyMode = VerifyMode.CONTENT
+    missing_because: str | None = None
+    """Why missing samples say nothing about the target, if they do not."""
 
     def merge(self, other: ReadReport) -> None:
         """Add another worker's or cycle's figures."""
@@ -220,6 +214,7 @@ class ReadReport:
         self.service.add(other.service)
         self.cpu_s += other.cpu_s
         self.error = _first_text(self.error, other.error)
+        self.missing_because = _first_text(self.missing_because, other.missing_because)
         # of all together, no more is proved than by the weakest
         self.verify = max(self.verify, other.verify, key=list(VerifyMode).index)
 
@@ -227,11 +222,12 @@ class ReadReport:
     def verdict(self) -> Verdict:
         """What this phase has shown.
 
-        A cycle of which nothing had to be there (every push was refused, say) shows nothing.
+        A cycle of which nothing had to be there (every push was refused, say) shows nothing. Nor
+        does one whose only mismatches are missing samples for which there is another cause.
         """
         if self.skipped:
             return Verdict.NOT_CHECKED
-        if self.findings.n_mismatches:
+        if self.n_telling_mismatches:
             return Verdict.FAILED
         if not self.complete or self.error is not None or not self.findings.n_expected:
             return Verdict.UNKNOWN
@@ -239,9 +235,18 @@ class ReadReport:
             return Verdict.UNKNOWN
         return Verdict.PASSED
 
+    @property
+    def n_telling_mismatches(self) -> int:
+        """Mismatches that are the target's fault."""
+        found = self.findings
+        if self.missing_because is None:
+            return found.n_mismatches
+        return found.n_mismatches - found.counts[MismatchKind.MISSING]
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON-ready values."""
         found = self.findings
+        n_missing = found.counts[MismatchKind.MISSING]
         return {
             "skipped": self.skipped,
             "verify": (VerifyMode.OFF if self.skipped else self.verify).value,
@@ -255,6 +260,7 @@ class ReadReport:
             "queries": self.queries,
             "payload_mb_per_s": _rate(self.payload_bytes_validated / 1e6, self.times.duration_s),
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
+            "missing_because": self.missing_because if n_missing else None,
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
             "service_ms": asdict(self.service.summary_ms()),
@@ -284,6 +290,7 @@ class SpotCheckReport:
     findings: Findings = field(default_factory=Findings)
     service: Histogram = field(default_factory=Histogram)
     error: str | None = None
+    missing_because: str | None = None
 
     def add(self, check: ReadReport, n_fragments: int, *, uncached: bool) -> None:
         """Add one check."""
@@ -297,6 +304,7 @@ class SpotCheckReport:
         self.findings.merge(check.findings)
         self.service.add(check.service)
         self.error = _first_text(self.error, check.error)
+        self.missing_because = _first_text(self.missing_because, check.missing_because)
 
     def merge(self, other: SpotCheckReport) -> None:
         """Add another worker's or cycle's figures."""
@@ -309,12 +317,14 @@ class SpotCheckReport:
         self.findings.merge(other.findings)
         self.service.add(other.service)
         self.error = _first_text(self.error, other.error)
+        self.missing_because = _first_text(self.missing_because, other.missing_because)
 
     @property
     def verdict(self) -> Verdict:
         """What the checks have shown."""
         found = self.findings
-        if found.n_mismatches:
+        n_excused = found.counts[MismatchKind.MISSING] if self.missing_because else 0
+        if found.n_mismatches > n_excused:
             return Verdict.FAILED
         if self.error is not None or found.n_validated != found.n_expected:
             return Verdict.UNKNOWN

@@ -16,7 +16,9 @@ from rich.text import Text
 
 from looker.model.config import Mode
 from looker.model.histogram import Histogram
-from looker.model.report import LimitedBy, PhaseTimes, WriteReport
+from looker.model.limit import LimitedBy, TimeSpent
+from looker.model.report import PhaseTimes
+from looker.observe.bottleneck import GeneratorWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from looker.clock import Clock
-    from looker.model.report import CycleReport, ReadReport
+    from looker.model.report import CycleReport, ReadReport, WriteReport
     from looker.model.run_state import RunState, WorkerState
 
 LOG = logging.getLogger(__name__)
@@ -44,12 +46,16 @@ _MARGIN: Final = (0, 2)
 class LogView:
     """Shows a run as log lines."""
 
+    def __init__(self) -> None:
+        self._watch = GeneratorWatch()
+
     def phase_began(self, cycle: int, phase: str) -> None:
         """Say that a phase has begun."""
         LOG.info("cycle %d: %s phase begins", cycle, phase)
 
     def progress(self, state: RunState, cycle: int) -> None:
-        """Say, to those who want details, how far the run is."""
+        """Warn where Looker itself is the limit; tell those who want details how far the run is."""
+        self._watch.progress(state, cycle)
         if not LOG.isEnabledFor(logging.DEBUG):
             return
         parts = [worker.part for worker in state.snapshot() if worker.part.cycle == cycle]
@@ -121,8 +127,9 @@ class LiveView:
         self._rates.clear()
         self._refresh()
 
-    def progress(self, state: RunState, _cycle: int) -> None:
+    def progress(self, state: RunState, cycle: int) -> None:
         """Show how far the run is, unless that was shown just now."""
+        self._lines.progress(state, cycle)
         self._measure(state.snapshot())
         if self._clock.monotonic_ns() >= self._next_ns:
             self._refresh()
@@ -399,8 +406,6 @@ def _mismatches(workers: Sequence[WorkerState]) -> Text:
 
 
 def _limits(writes: Sequence[WriteReport]) -> Text:
-    names = ("rate_limited_s", "throttled_s", "starved_s", "writers_s", "workers_s", "cpu_s")
-    total = WriteReport(**{name: sum(getattr(write, name) for write in writes) for name in names})
-    limit = total.limited_by
+    limit = TimeSpent.of(writes).limited_by
     said = limit.value.replace("_", " ")
     return Text(said, style="" if limit is LimitedBy.TARGET else "yellow")

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.model.limit import LimitedBy, generator_advice
 from looker.observe.examples import show_examples
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _NOT_THE_CAPACITY: Final = {
     "throttle": "throughput was held back by the coupling to wall time: it is not the target's"
     " capacity (more streams or a smaller increment allow more)",
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
-    " target's capacity",
+    " target's capacity; what helps: ",
 }
 _PASSED: Final = {
     "content": "read back exactly as written",
@@ -52,7 +53,7 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     if len(cycles) > 1:
         table.add_column("total", justify="right")
         shown = [*shown, report["totals"]]
-    unit = "entries" if report["config"]["mode"] == "logs" else "samples"
+    unit = "entries" if report.get("ledger", report)["mode"] == "logs" else "samples"
     for name, cells in _rows(shown, unit):
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
@@ -126,6 +127,9 @@ def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, l
         ("  pushes indeterminate", "pushes_indeterminate"),
         ("  pushes unresolved", "pushes_unresolved"),
         ("  forward leaps", "forward_leaps"),
+        (f"  {unit} out of order", "out_of_order_sent"),
+        (f"  {unit} sent again", "duplicates_sent"),
+        ("    of these refused", "duplicates_refused"),
     ):
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
@@ -143,36 +147,44 @@ def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[s
     ]
 
 
-def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+def _said(report: Mapping[str, Any], unit: str) -> str:
+    """Return what the verdict comes from."""
     verdict, totals = report["verdict"], report["totals"]
     read = totals["read"]
-    lines = [Text("")]
     if verdict == "passed":
         said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
         n_acked = _n_acked(report)
         if read["samples_expected"] < n_acked:
             said += f" (of {_count(n_acked)} that were acknowledged)"
-    elif verdict == "not_checked":
-        said = "nothing was read back, as you asked"
-    elif verdict == "failed":
+        return said
+    if verdict == "not_checked":
+        return "nothing was read back, as you asked"
+    if verdict == "failed":
         found = [part for part in (read, totals.get("spot_check")) if part is not None]
-        n_found = sum(sum(part["mismatches"].values()) for part in found)
-        said = f"{_count(n_found)} mismatch(es)"
-    elif report["interrupted"]:
-        said = "interrupted before all was read back"
-    else:
-        said = "reading back was not completed, or there was nothing to read"
+        return f"{_count(sum(sum(part['mismatches'].values()) for part in found))} mismatch(es)"
+    if read is not None and read["missing_because"]:
+        return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
+    if report["interrupted"]:
+        return "interrupted before all was read back"
+    return "reading back was not completed, or there was nothing to read"
+
+
+def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
+    verdict, totals = report["verdict"], report["totals"]
+    read = totals["read"]
+    lines = [Text("")]
     style = _STYLES[verdict]
     if verdict == "passed" and report["exit_code"]:
         style = "bold yellow"
-    lines.append(Text(f"{verdict}: {said}", style=style))
+    lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
     if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
     if totals["write"] is None:
         return [*lines, *_ends(report, None)]
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
-        Text(_NOT_THE_CAPACITY[limit], style="yellow") for limit in sorted(limits - {"target"})
+        Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
+        for limit in sorted(limits - {"target"})
     ]
     return [*lines, *_ends(report, totals["write"]["refusal"])]
 
@@ -194,6 +206,19 @@ def _n_acked(report: Mapping[str, Any]) -> int:
         return int(report["totals"]["write"]["samples_acked"])
     n_samples = report["config"]["n_samples_per_fragment"]
     return int(report["ledger"]["fragments_acknowledged"] * n_samples)
+
+
+def _advice(report: Mapping[str, Any], limit: str) -> str:
+    if limit != LimitedBy.GENERATOR:
+        return ""
+    config = report["config"]
+    return generator_advice(
+        mode=report["mode"],
+        n_workers=config["n_workers"],
+        n_cores=report["environment"]["n_usable_cores"],
+        n_samples=config["n_samples_per_fragment"],
+        n_fragments=config["n_fragments_per_message"],
+    )
 
 
 def _count(number: float) -> str:

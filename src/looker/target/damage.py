@@ -26,12 +26,24 @@ if TYPE_CHECKING:
 
 _UNIQUENAME = "looker_uniquename"
 _FOREIGN_LINE = np.frombuffer(b"looker target: an entry that nobody wrote", np.uint8)
+_OF_ENTRIES = (
+    "drop-entry",
+    "duplicate-entry",
+    "corrupt-byte",
+    "truncate-line",
+    "shift-timestamp",
+    "foreign-entry",
+)
+_OF_TEXTS = frozenset({"corrupt-byte", "truncate-line"})
 _LOWEST_BIT = np.uint64(1)
 _FOREIGN_BITS = np.uint64(0x0008_0000_0000_0001)  # never makes a NaN of a number
 
 
 class StoreDamage:
-    """Damages what is stored: columns of a push, its fragments one after the other."""
+    """Damages what is stored: columns of a push, its fragments one after the other.
+
+    What one fault has struck is no opportunity of the next, so that counts add up.
+    """
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -49,26 +61,24 @@ class StoreDamage:
 
         ``owners`` are the entries' streams, whatever numbers they have.
         """
-        take = self._faults.take
-        with_text = np.flatnonzero(lengths > 0)
-        hit = take("corrupt-byte", len(with_text))
-        if hit is not None:
-            at, buffer = with_text[hit], buffer.copy()
+        rows, struck = self._chosen(owners, lengths > 0)
+        at = struck.get("corrupt-byte")
+        if at is not None:
+            buffer = buffer.copy()
             buffer[offsets[at] + lengths[at] // 2] ^= 1
-        hit = take("truncate-line", len(with_text))
-        if hit is not None:
+        at = struck.get("truncate-line")
+        if at is not None:
             lengths = lengths.copy()
-            lengths[with_text[hit]] //= 2
-        shifted = self._shifted(owners, times)
-        foreign = take("foreign-entry", len(times))
-        rows = self._rows(owners)
-        stored = (owners[rows], shifted[rows], offsets[rows], lengths[rows], buffer)
-        if foreign is None:
+            lengths[at] //= 2
+        moved = _shifted(owners, times, struck.get("shift-timestamp"))
+        stored = (owners[rows], moved[rows], offsets[rows], lengths[rows], buffer)
+        at = struck.get("foreign-entry")
+        if at is None:
             return stored
-        n = len(foreign)
+        n = len(at)
         return (
-            np.append(stored[0], owners[foreign]),
-            np.append(stored[1], times[foreign]),
+            np.append(stored[0], owners[at]),
+            np.append(stored[1], times[at]),
             np.append(stored[2], np.full(n, len(buffer), np.int64)),
             np.append(stored[3], np.full(n, len(_FOREIGN_LINE), np.int64)),
             np.append(buffer, _FOREIGN_LINE),
@@ -77,54 +87,72 @@ class StoreDamage:
     def samples(self, batch: Batch) -> Batch:
         """Return the samples to be stored of those that a push has brought, sorted by series."""
         series, times, bits = batch.series, batch.times, batch.bits
-        hit = self._faults.take("corrupt-byte", len(times))
-        if hit is not None:
+        rows, struck = self._chosen(series, None)
+        at = struck.get("corrupt-byte")
+        if at is not None:
             bits = bits.copy()
-            bits[hit] ^= _LOWEST_BIT
-        shifted = self._shifted(series, times)
-        foreign = self._faults.take("foreign-entry", len(times))
-        rows = self._rows(series)
-        if foreign is None:
-            return replace(batch, series=series[rows], times=shifted[rows], bits=bits[rows])
+            bits[at] ^= _LOWEST_BIT
+        moved = _shifted(series, times, struck.get("shift-timestamp"))
+        stored = replace(batch, series=series[rows], times=moved[rows], bits=bits[rows])
+        at = struck.get("foreign-entry")
+        if at is None:
+            return stored
         return replace(
-            batch,
-            series=np.append(series[rows], series[foreign]),
-            times=np.append(shifted[rows], times[foreign]),
-            bits=np.append(bits[rows], batch.bits[foreign] ^ _FOREIGN_BITS),
+            stored,
+            series=np.append(stored.series, series[at]),
+            times=np.append(stored.times, times[at]),
+            bits=np.append(stored.bits, bits[at] ^ _FOREIGN_BITS),
         )
 
-    def _shifted(self, owners: Offsets, times: Offsets) -> Offsets:
-        """Move times by one towards the middle of their fragment, so that they stay within it."""
-        hit = self._faults.take("shift-timestamp", len(times))
-        if hit is None:
-            return times
-        begins = group_starts(owners)
-        ends = np.append(begins[1:], len(owners))
-        fragment = np.searchsorted(begins, hit, "right") - 1
-        inward = np.where(2 * hit + 1 < begins[fragment] + ends[fragment], 1, -1)
-        shifted = times.copy()
-        shifted[hit] += inward
-        return shifted
+    def _chosen(
+        self, owners: Offsets, with_text: NDArray[np.bool_] | None
+    ) -> tuple[Rows, dict[str, Rows]]:
+        """Return which rows are stored, some twice, and those that each kind has struck.
 
-    def _rows(self, owners: Offsets) -> Rows:
-        """Return which rows are stored, in their order; those that are stored twice come twice."""
+        ``with_text`` (n,) are those that have a text to be damaged; None where none are texts.
+        """
         n = len(owners)
         begins = group_starts(owners)
         sizes = np.diff(begins, append=n)
-        repeats = np.ones(n, np.intp)
+        fragments = np.repeat(np.arange(len(begins)), sizes)
+        copies = np.ones(n, np.intp)
         if self.keeps_half:
-            position = np.arange(n) - np.repeat(begins, sizes)
-            repeats[position >= np.repeat(sizes // 2, sizes)] = 0
-        for kind, change in (("duplicate", 1), ("drop", -n)):
-            hit = self._faults.take(f"{kind}-fragment", len(begins))
+            copies[np.arange(n) - begins[fragments] >= sizes[fragments] // 2] = 0
+        free = copies > 0
+        for kind, n_copies in (("drop-fragment", 0), ("duplicate-fragment", 2)):
+            candidates = np.unique(fragments[free])
+            hit = self._faults.take(kind, len(candidates))
             if hit is not None:
-                chosen = np.zeros(len(begins), np.bool_)
-                chosen[hit] = True
-                repeats[np.repeat(chosen, sizes)] += change
-            hit = self._faults.take(f"{kind}-entry", n)
+                own = free & np.isin(fragments, candidates[hit])
+                copies[own] = n_copies
+                free &= ~own
+        struck: dict[str, Rows] = {}
+        for kind in _OF_ENTRIES:
+            if not self._faults.any_of(kind) or (with_text is None and kind == "truncate-line"):
+                continue
+            fitting = free
+            if with_text is not None and kind in _OF_TEXTS:
+                fitting = free & with_text
+            rows = np.flatnonzero(fitting)
+            hit = self._faults.take(kind, len(rows))
             if hit is not None:
-                repeats[hit] += change
-        return np.repeat(np.arange(n), np.maximum(repeats, 0))
+                struck[kind] = rows[hit]
+                free[rows[hit]] = False
+        copies[struck.get("drop-entry", [])] = 0
+        copies[struck.get("duplicate-entry", [])] = 2
+        return np.repeat(np.arange(n), copies), struck
+
+
+def _shifted(owners: Offsets, times: Offsets, at: Rows | None) -> Offsets:
+    """Move times by one towards the middle of their fragment, so that they stay within it."""
+    if at is None:
+        return times
+    begins = group_starts(owners)
+    ends = np.append(begins[1:], len(owners))
+    fragment = np.searchsorted(begins, at, "right") - 1
+    moved = times.copy()
+    moved[at] += np.where(2 * at + 1 < begins[fragment] + ends[fragment], 1, -1)
+    return moved
 
 
 class AnswerDamage:

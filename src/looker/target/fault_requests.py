@@ -65,7 +65,7 @@ class FaultyRequests:
             return answer
         if self._faults.take("truncated-json", 1) is not None:
             answer = replace(answer, body=answer.body[: len(answer.body) // 2])
-        if self._faults.take("wrong-content-type", 1) is not None:
+        elif self._faults.take("wrong-content-type", 1) is not None:
             answer = replace(answer, content_type="text/html; charset=utf-8")
         for schedule in self._faults.of_queries:
             if not self._faults.strikes(schedule):

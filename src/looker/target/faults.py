@@ -38,10 +38,10 @@ class Kind:
 
 
 KINDS: Final[dict[str, Kind]] = {
-    "drop-entry": Kind("entry"),
     "drop-fragment": Kind("fragment"),
-    "duplicate-entry": Kind("entry"),
     "duplicate-fragment": Kind("fragment"),
+    "drop-entry": Kind("entry"),
+    "duplicate-entry": Kind("entry"),
     "corrupt-byte": Kind("entry"),
     "truncate-line": Kind("entry"),
     "shift-timestamp": Kind("entry"),
@@ -151,7 +151,7 @@ def _parse(text: str) -> Fault:
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     found = difflib.get_close_matches(word, known, 1, 0.5)
-    return f": {found[0]}?" if found else f"; there is {', '.join(known)}"
+    return f": did you mean {found[0]}?" if found else f": there is {', '.join(known)}"
 
 
 def _number(kind: str, name: str, text: str) -> float:

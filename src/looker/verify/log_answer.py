@@ -6,15 +6,17 @@ and aligned entry by entry.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from looker.errors import DecodeError
 from looker.model.mismatch import Findings, MismatchKind
+from looker.model.words import one_line
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.log_prediction import Extras, LogPredictor
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
     from looker.generate.content import Content
     from looker.verify.expectation import Expectation
+
+
+_DIGITS: Final = re.compile("-?[0-9]{1,19}")
 
 
 class LogAnswers:
@@ -123,12 +128,13 @@ class _Entries:
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))
         try:
+            _check_rows(values)
             times = np.fromiter((int(value[0]) for value in values), np.int64, len(values))
             text = [value[1] for value in values]
             encoded = [line.encode("utf-8", "surrogatepass") for line in text]
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
-            message = f"an entry of the answer is not [timestamp, line]: {error}"
-            raise DecodeError(message) from error
+            said = one_line(str(error), 200)
+            raise DecodeError(f"an entry of the answer is not [timestamp, line]: {said}") from error
         _check_metadata(values, tolerated, findings)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
@@ -159,6 +165,17 @@ class _Entries:
 
     def expected_text(self, expectation: Expectation, expected: int) -> str:
         return expectation.lines(np.array([expected])).tobytes().decode("ascii")
+
+
+def _check_rows(values: list[Any]) -> None:
+    """Raise ValueError or TypeError where a row is not [digits, line] or [digits, line, object].
+
+    int() alone would take numbers, spaces and underscores as well.
+    """
+    if not {*map(type, values)} <= {list} or not {*map(len, values)} <= {2, 3}:
+        raise ValueError("a row is something else")
+    if not all(_DIGITS.fullmatch(value[0]) for value in values):
+        raise ValueError("a timestamp is not in nanoseconds")
 
 
 def _check_metadata(values: list[Any], tolerated: frozenset[str], findings: Findings) -> None:

@@ -71,6 +71,8 @@ class RemoteReadAnswers:
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         results = decode_read_response(body)
+        if len(results) > 1:
+            raise DecodeError(f"an answer to one query has {len(results)} results")
         labels: list[dict[str, str]] = []
         for result in results:
             labels += [_parse_labels(blob) for blob in result.label_blobs()]

@@ -1,8 +1,8 @@
 """Weaker and cheaper ways to check what came back than regenerating it.
 
 ``checksum`` holds the checksums of the received bytes against those of sending, per fragment;
-``count`` looks at streams and timestamps only. Both parse answers into columns, so that order,
-number and labels are checked as ever.
+``count`` looks at streams and timestamps only. In both, order, number and labels are checked as
+ever: by predicting all of an answer but its content, and where that fails by parsing it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from looker.model.mismatch import Findings, MismatchExample, MismatchKind
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.log_answer import LogAnswers, _Entries
+from looker.verify.log_prediction import LogPredictor
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers, _parse_labels, _Samples
-from looker.verify.proof import ChecksumLedger, PageProof, proof_of_aligned
+from looker.verify.proof import ChecksumLedger, PageProof, proof_of_aligned, proof_of_all
+from looker.verify.read_prediction import predicted_sums
 from looker.wire.decode import decode_read_response
 from looker.wire.prometheus_json import parse_matrix
 
@@ -84,9 +86,12 @@ def _judge(
     sums = judged.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
     n_received = len(received.timestamps_ns)
     proof = proof_of_aligned(expectation, aligned, sums, findings, n_received)
-    if by_sum:
-        # only whole fragments can be judged, when all their pages have come
-        findings.n_validated = findings.n_optional_seen = 0
+    return _undecided(proof) if by_sum else proof
+
+
+def _undecided(proof: PageProof) -> PageProof:
+    """Validate nothing yet: only whole fragments can be judged, when all their pages have come."""
+    proof.findings.n_validated = proof.findings.n_optional_seen = 0
     return proof
 
 
@@ -96,9 +101,14 @@ class UnregeneratedLogs(LogAnswers):
     def __init__(self, mode: VerifyMode, content: Content, ignored: frozenset[str]) -> None:
         super().__init__(content, ignored)
         self._mode = mode
+        self._predictor = LogPredictor(content, self._extras, regenerate=False)
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
         """Check a ``query_range`` answer; DecodeError if it is not one."""
+        required = expectation.required_only()
+        proof = self._predicted(body, required) if required.n_samples else None
+        if proof is not None:
+            return _undecided(proof) if self._mode is VerifyMode.CHECKSUM else proof
         findings = Findings()
         entries = _Entries.parse(body, expectation, self._tolerated, findings)
         return _judge(self._mode, expectation, entries.received, entries, findings)
@@ -119,6 +129,10 @@ class UnregeneratedReads(RemoteReadAnswers):
 
     def compare(self, body: bytes, expectation: Expectation) -> PageProof:
         """Check an answer; DecodeError if it is not one."""
+        required = expectation.required_only()
+        proof = self._predicted(body, required) if required.n_samples else None
+        if proof is not None:
+            return _undecided(proof) if self._mode is VerifyMode.CHECKSUM else proof
         labels, counts, times, bits = [], [], [], []
         for result in decode_read_response(body):
             labels += [_parse_labels(blob) for blob in result.label_blobs()]
@@ -131,6 +145,12 @@ class UnregeneratedReads(RemoteReadAnswers):
             np.concatenate([np.empty(0, np.uint64), *bits]),
         )
         return _judge_floats(self._mode, expectation, labels, columns, self._tolerated)
+
+    def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
+        sums = predicted_sums(body, expectation, self._labels, regenerate=False)
+        if sums is None:
+            return None
+        return proof_of_all(expectation, sums, Findings(added_labels=set(self._added)))
 
 
 class UnregeneratedQueries(QueryAnswers):

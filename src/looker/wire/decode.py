@@ -35,6 +35,7 @@ _VARINT_1 = 0x08
 _VARINT_2 = 0x10
 _DOUBLE_1 = 0x09
 _NANOS = 1_000_000_000
+_MAX_RESULTS = 64
 _SECONDS_LIMIT = 9_223_372_036  # int64 nanoseconds end in this second
 
 
@@ -106,6 +107,7 @@ def decode_write_request(body: bytes | bytearray | memoryview) -> SeriesColumns:
 def decode_read_response(body: bytes | bytearray | memoryview) -> tuple[SeriesColumns, ...]:
     """Decode an uncompressed remote ReadResponse: one item per query; DecodeError if it is none.
 
+    Answers to more than 64 queries are none: nobody asks so many at once.
     The offsets of each item point into its own ``buffer``, a part of ``body``.
     """
     from looker.wire.proto.prometheus_pb2 import QueryResult, ReadResponse  # noqa: PLC0415
@@ -114,6 +116,8 @@ def decode_read_response(body: bytes | bytearray | memoryview) -> tuple[SeriesCo
     if parts is None:
         message = ReadResponse()
         _parse(message, body, "ReadResponse")
+        if len(message.results) > _MAX_RESULTS:
+            raise DecodeError(f"not a valid ReadResponse: {len(message.results)} results")
         return tuple(_general_series(result.timeseries) for result in message.results)
     answers = []
     for part in parts:
@@ -135,12 +139,12 @@ def _parse(message: object, body: bytes | bytearray | memoryview, name: str) -> 
 
 
 def _results(body: bytes | bytearray | memoryview) -> list[memoryview] | None:
-    """Split a ReadResponse into its results; None unless it consists of nothing else."""
+    """Split a ReadResponse into its results; None unless it consists of some, and nothing else."""
     view = memoryview(body)
-    parts = []
+    parts: list[memoryview] = []
     position = 0
     while position < len(view):
-        if view[position] != _FIELD_1:
+        if view[position] != _FIELD_1 or len(parts) == _MAX_RESULTS:
             return None
         length, shift, position = 0, 0, position + 1
         while True:

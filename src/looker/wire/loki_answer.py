@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _RESULT: Final = b'"result":['
 _VALUES: Final = b',"values":['
+_MARK: Final = b'"0x9e3779b97f4a7c15"'
 TOLERATED_LABELS: Final = frozenset({"service_name", "detected_level", "__stream_shard__"})
 """Labels that Loki adds by itself."""
 ROW_TEXT_AT: Final = 2 + 19 + 3
@@ -76,7 +77,8 @@ def result_begin(body: bytes) -> int:
 def is_frame(body: bytes, begin: int, end: int) -> bool:
     """Tell whether what is around ``body[begin:end]`` makes a complete successful answer."""
     try:
-        frame = orjson.loads(body[:begin] + body[end:])
+        # a mark shows that it is this result that counts, and not a second one of that name
+        frame = orjson.loads(body[:begin] + _MARK + body[end:])
     except orjson.JSONDecodeError:
         return False
     data = frame.get("data") if isinstance(frame, dict) else None
@@ -84,7 +86,7 @@ def is_frame(body: bytes, begin: int, end: int) -> bool:
         isinstance(data, dict)
         and frame.get("status") == "success"
         and data.get("resultType") == "streams"
-        and data.get("result") == []
+        and data.get("result") == [orjson.loads(_MARK)]
     )
 
 
@@ -109,6 +111,8 @@ def learn_form(
     numbered = _numbered(head, scheme, stream)
     row = _learn_row(body, begin + len(head), n_chars, tolerated)
     if numbered is None or row is None:
+        return None
+    if not _holds_for_all(numbered, scheme, stream, tolerated):
         return None
     return ElementForm(numbered, row, frozenset(labels) - frozenset(scheme.labels(stream)))
 
@@ -137,6 +141,22 @@ def _numbered(head: bytes, scheme: LabelScheme, stream: int) -> NumberedText | N
             return None
         parts += [before + text[: -1 - width], (width, divisor), b'"']
     return NumberedText([*parts, rest])
+
+
+def _holds_for_all(
+    numbered: NumberedText, scheme: LabelScheme, stream: int, tolerated: frozenset[str]
+) -> bool:
+    """Tell whether the head of another stream, of another group, is that stream's.
+
+    It is not where the text of a number stands in the head a second time.
+    """
+    other = scheme.n_streams - 1 - stream
+    head = numbered.render(np.array([other], np.uint32)).tobytes()
+    try:
+        labels = orjson.loads(head[len(b'{"stream":') : -len(_VALUES)])
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(labels, dict) and labels_match(scheme, other, labels, tolerated)
 
 
 def _learn_row(body: bytes, begin: int, n_chars: int, tolerated: frozenset[str]) -> RowForm | None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import orjson
 
 from looker.errors import DecodeError
+from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_LARGEST_ROUNDING_MS: Final = 0.004
+"""What lies between two doubles below 2**33 s, twice, in milliseconds."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,13 +55,32 @@ def parse_matrix(body: bytes) -> Matrix:
         counts = np.fromiter((len(element["values"]) for element in result), np.int64)
         pairs = list(chain.from_iterable(element["values"] for element in result))
         flat = list(chain.from_iterable(pairs))
+        _check_samples(pairs, flat)
         seconds = np.array(flat[0::2], np.float64)
         values = np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DecodeError(f"a series of the answer has another form: {error!r}") from error
-    if not set(map(len, pairs)) <= {2} or not (np.abs(seconds) < 2**33).all():
-        raise DecodeError("a sample of the answer is not [timestamp, value]")
+        said = one_line(repr(error), 200)
+        raise DecodeError(f"a series of the answer has another form: {said}") from error
+    if not (np.abs(seconds) < 2**33).all():
+        raise DecodeError("a timestamp of the answer is not in this age")
     if not all(isinstance(metric, dict) for metric in metrics):
         raise DecodeError("a series of the answer has no labels")
-    timestamps = np.rint(seconds * 1000).astype(np.int64)
+    milliseconds = seconds * 1000
+    timestamps = np.rint(milliseconds).astype(np.int64)
+    if not (np.abs(milliseconds - timestamps) < _LARGEST_ROUNDING_MS).all():
+        raise DecodeError("a timestamp of the answer is not in whole milliseconds")
     return Matrix(metrics, counts, timestamps, values.view(np.uint64))
+
+
+def _check_samples(pairs: list[Any], flat: list[Any]) -> None:
+    """Raise ValueError or TypeError where a sample is not [number, "number"].
+
+    numpy and float() alone would take strings for numbers, numbers for strings, and underscores.
+    """
+    if not {*map(type, pairs)} <= {list} or not {*map(len, pairs)} <= {2}:
+        raise ValueError("a sample is not [timestamp, value]")
+    if not {*map(type, flat[0::2])} <= {int, float}:
+        raise ValueError("a timestamp is not a number")
+    text = "".join(flat[1::2])
+    if not text.isascii() or "_" in text or not text.isprintable() or " " in text:
+        raise ValueError("a value is not a number")

@@ -5,7 +5,7 @@ python-snappy's ``compress`` copies its input and its output; the library below 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import cramjam
 
@@ -13,6 +13,9 @@ from looker.errors import DecodeError
 
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
+
+_MAX_EXPANSION: Final = 22
+"""The densest element is a copy of 64 bytes in 3."""
 
 
 def compress(body: Buffer) -> memoryview:
@@ -35,6 +38,9 @@ def decompress(body: Buffer, max_bytes: int) -> bytes:
     length = uncompressed_length(body)
     if length > max_bytes:
         raise DecodeError(f"a snappy block claims {length} bytes, more than {max_bytes} allowed")
+    if length > _MAX_EXPANSION * len(body):
+        # before as much is set aside
+        raise DecodeError(f"a snappy block of {len(body)} bytes claims {length}")
     try:
         return bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from looker.backend import discovery
 from looker.backend.discovery import credentials, discover
 from looker.backend.outcomes import Product
+from looker.backend.transport import Answer, Transport
 from looker.errors import TargetError, UsageError
 from looker.model.config import Mode, ReadApi
 from servers import run_config
@@ -77,14 +77,23 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], list[httpx.Req
     def answers(by_path: Answers) -> list[httpx.Request]:
         seen: list[httpx.Request] = []
 
-        def answer(request: httpx.Request) -> httpx.Response:
+        async def send(
+            _transport: Transport,
+            method: str,
+            url: str,
+            *,
+            headers: dict[str, str],
+            body: bytes | None,
+            **_limits: float,
+        ) -> Answer:
+            request = httpx.Request(method, url, headers=headers, content=body)
             seen.append(request)
             path = request.url.path.removeprefix("/prefix")
             found = by_path.get(path, httpx.Response(404, text="404 page not found\n"))
-            return httpx.Response(found.status_code, headers=found.headers, content=found.content)
+            kept = CIMultiDictProxy(CIMultiDict(found.headers))
+            return Answer(found.status_code, kept, found.content, 1)
 
-        client = partial(httpx.Client, transport=httpx.MockTransport(answer))
-        monkeypatch.setattr(discovery.httpx, "Client", client)
+        monkeypatch.setattr(Transport, "send", send)
         return seen
 
     return answers

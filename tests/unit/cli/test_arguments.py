@@ -87,3 +87,10 @@ def test_the_environment_may_name_the_file(tmp_path: Path, monkeypatch: pytest.M
     file.write_text("n_cycles = 5\n")
     monkeypatch.setenv("LOOKER_CONFIG", str(file))
     assert configured(["logs"], KNOWN) == {"logs": {"n_cycles": 5}}
+
+
+def test_the_file_is_of_the_commands_that_have_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKER_CONFIG", str(tmp_path / "none.toml"))
+    assert configured(["target"], {"target": ["host", "port"]}) == {}

@@ -21,6 +21,7 @@ group: Any = typer.main.get_command(app)
         ("logs", "usage.md"),
         ("metrics", "usage.md"),
         ("verify", "verify.md"),
+        ("calibrate", "performance.md"),
         ("target", "target.md"),
     ],
 )

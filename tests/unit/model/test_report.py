@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.mismatch import Findings, MismatchExample, MismatchKind
 from looker.model.report import (
@@ -66,11 +67,18 @@ write_reports = st.builds(
             "pushes_indeterminate",
             "pushes_unresolved",
             "forward_leaps",
+            "out_of_order_sent",
+            "duplicates_sent",
+            "duplicates_refused",
         ),
         counts,
     ),
     **dict.fromkeys(
-        ["rate_limited_s", "throttled_s", "starved_s", "writers_s", "workers_s", "cpu_s"], seconds
+        [
+            *("rate_limited_s", "throttled_s", "starved_s", "writers_s", "workers_s"),
+            *("generating_s", "cpu_s", "loop_cpu_s"),
+        ],
+        seconds,
     ),
     responses_by_status=counters,
     service=histograms(),
@@ -103,6 +111,8 @@ read_reports = st.builds(
     service=histograms(),
     cpu_s=seconds,
     error=texts,
+    verify=st.sampled_from(VerifyMode),
+    missing_because=texts,
 )
 spot_check_reports = st.builds(
     SpotCheckReport,
@@ -205,6 +215,32 @@ def test_examples_are_kept_up_to_a_limit() -> None:
     assert len(wide.examples) == wide.max_examples == 10
 
 
+@pytest.mark.parametrize(
+    ("kinds", "verdict"),
+    [
+        ([], Verdict.PASSED),
+        ([MismatchKind.MISSING], Verdict.UNKNOWN),
+        ([MismatchKind.CORRUPT], Verdict.FAILED),
+        ([MismatchKind.MISSING, MismatchKind.DUPLICATE], Verdict.FAILED),
+    ],
+)
+def test_missing_samples_with_another_cause_say_nothing(
+    kinds: list[MismatchKind], verdict: Verdict
+) -> None:
+    read = ReadReport(missing_because="too old")
+    read.findings.n_expected = read.findings.n_validated = 10
+    for kind in kinds:
+        read.findings.add(kind, 2)
+    read.findings.n_validated -= 2 * (MismatchKind.MISSING in kinds)
+    total = merged_read([read, ReadReport()])
+    assert total is not None
+    assert read.verdict == total.verdict == verdict
+    missing = MismatchKind.MISSING in kinds
+    assert read.to_json()["missing_because"] == ("too old" if missing else None)
+    read.missing_because = None
+    assert read.verdict == (Verdict.FAILED if kinds else Verdict.PASSED)
+
+
 # -- times and rates
 
 
@@ -285,19 +321,19 @@ def test_wall_time_as_text() -> None:
         ({"workers_s": 10.0, "throttled_s": 3.0}, LimitedBy.TARGET),
         ({"workers_s": 10.0, "throttled_s": 3.5}, LimitedBy.THROTTLE),
         (
-            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "cpu_s": 7.5},
+            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "generating_s": 7.5},
             LimitedBy.GENERATOR,
         ),
         (
-            {"writers_s": 4.0, "starved_s": 3.0, "workers_s": 0.4, "cpu_s": 0.4},
+            {"writers_s": 4.0, "starved_s": 3.0, "workers_s": 0.4, "generating_s": 0.4},
             LimitedBy.TARGET,
         ),
         (
-            {"writers_s": 100.0, "starved_s": 49.0, "workers_s": 10.0, "cpu_s": 7.5},
+            {"writers_s": 100.0, "starved_s": 49.0, "workers_s": 10.0, "generating_s": 7.5},
             LimitedBy.TARGET,
         ),
         (
-            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "cpu_s": 6.5},
+            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "generating_s": 6.5},
             LimitedBy.TARGET,
         ),
         (
@@ -305,7 +341,10 @@ def test_wall_time_as_text() -> None:
             LimitedBy.RATE_LIMIT,
         ),
         (
-            {"writers_s": 9.0, "starved_s": 8.0, "workers_s": 9.0, "throttled_s": 8.0, "cpu_s": 9},
+            {
+                "writers_s": 9.0, "starved_s": 8.0, "workers_s": 9.0, "throttled_s": 8.0,
+                "generating_s": 9.0,
+            },
             LimitedBy.THROTTLE,
         ),
     ],

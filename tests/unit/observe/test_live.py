@@ -189,6 +189,23 @@ def test_large_figures_fit_80_columns(
     assert "1,000,250,000" in text
 
 
+def test_that_looker_is_the_limit_goes_above_the_frame(
+    config: RunConfig, written: Callable[..., WriteReport]
+) -> None:
+    console, clock = a_console(width=200), ManualClock()
+    state = RunState(dataclasses.replace(config, n_workers=1), clock.wall_ns())
+    with LiveView(state, clock, console) as view:
+        view.phase_began(0, "write")
+        for seconds in (1, 4):
+            report = written()
+            report.rate_limited_s = report.throttled_s = 0.0
+            report.workers_s = report.generating_s = float(seconds)
+            report.writers_s, report.starved_s = 10.0 * seconds, 9.0 * seconds
+            state.hear(0, 0, report)
+            view.progress(state, 0)
+    assert shown(console).count("Looker itself is the limit") == 1
+
+
 def test_no_color(config: RunConfig, written: Callable[..., WriteReport]) -> None:
     _, view = writing(config, written, ManualClock())
     console = a_console(no_color=True)

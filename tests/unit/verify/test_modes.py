@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import referee
+from looker.errors import DecodeError
 from looker.model.config import VerifyMode
 from looker.model.mismatch import Findings, MismatchKind
+from looker.verify import modes
 from looker.verify.expectation import Expectation
 from looker.verify.modes import (
     SumsOfSending,
@@ -22,7 +24,7 @@ from looker.verify.modes import (
     ledger_for,
 )
 from looker.verify.proof import ChecksumLedger
-from referee import MAYBE, MS, Elements, History
+from referee import MAYBE, MS, REJECTED, Elements, History
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +91,13 @@ def alter(elements: Elements) -> None:
     rows = elements[1][1]
     time_ns, content = rows[5]
     rows[5] = (time_ns, content ^ 1 if isinstance(content, int) else content[:-1] + "~")
+
+
+def alter_first(elements: Elements) -> None:
+    """Change the content of the first sample of all."""
+    rows = elements[0][1]
+    time_ns, content = rows[0]
+    rows[0] = (time_ns, content ^ 1 if isinstance(content, int) else content[:-1] + "~")
 
 
 def exchange(elements: Elements) -> None:
@@ -172,8 +181,66 @@ def test_nothing_is_regenerated(
         raise AssertionError("content was regenerated")
 
     monkeypatch.setattr(Expectation, "keys", property(refuse))
-    findings, _ = judged(way, mode, nothing)
-    assert findings.n_validated == N
+    for parsed in (False, True):
+        if parsed:
+            for answers in (UnregeneratedLogs, UnregeneratedReads):
+                monkeypatch.setattr(answers, "_predicted", lambda *_: None)
+        findings, n_proved = judged(way, mode, nothing)
+        assert findings.n_validated == N
+        assert n_proved == (6 if mode is CHECKSUM else 0)
+
+
+@pytest.fixture
+def no_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the answer was parsed in full")
+
+    monkeypatch.setattr(modes, "align", refuse)
+
+
+@pytest.mark.parametrize("mode", [CHECKSUM, COUNT])
+@pytest.mark.parametrize("way", ["logs", "read"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_regular_answers_are_not_parsed(
+    way: str, mode: VerifyMode, ragged: bool, no_parsing: None
+) -> None:
+    history = WAYS[way][1]
+    if ragged:
+        # streams that differ in their number of samples
+        history = history.changed(3, state=REJECTED)
+    n, n_whole = (N - 4, 5) if ragged else (N, 6)
+    for change in (nothing, alter_first):
+        altered = change is alter_first
+        findings, n_proved = judged(way, mode, change, history)
+        wrong = altered and mode is CHECKSUM
+        assert counts(findings) == ({"corrupt": PER_FRAGMENT} if wrong else {})
+        assert findings.n_expected == n
+        assert findings.n_validated == n - (PER_FRAGMENT if wrong else 0)
+        assert n_proved == (n_whole - wrong if mode is CHECKSUM else 0)
+
+
+@pytest.mark.parametrize("mode", [CHECKSUM, COUNT])
+def test_rows_cannot_hide_in_a_line(mode: VerifyMode) -> None:
+    history = referee.history(n_chars=100)
+    body = referee.streams_response(history.elements())
+    line = str(history.elements()[1][1][5][1]).encode()
+    hidden = b'"],["1234567890123456789","'
+    forged = body.replace(line, line[:30] + hidden + line[30 + len(hidden) :])
+    assert len(forged) == len(body)
+    answers = UnregeneratedLogs(mode, history.content, NOTHING)
+    findings = answers.compare(forged, history.page().expectation).findings
+    assert findings.counts[MismatchKind.UNEXPECTED] == 1
+
+
+@pytest.mark.parametrize("mode", [CHECKSUM, COUNT])
+@pytest.mark.parametrize("n_cut", [1, 50, 400])
+def test_a_short_answer_is_none(mode: VerifyMode, n_cut: int) -> None:
+    body = referee.streams_response(LOGS.elements())
+    answers = UnregeneratedLogs(mode, LOGS.content, NOTHING)
+    page = LOGS.page()
+    assert answers.compare(body, page.expectation).findings.n_mismatches == 0
+    with pytest.raises(DecodeError):
+        answers.compare(body.rstrip()[:-n_cut], page.expectation)
 
 
 @pytest.mark.parametrize("way", WAYS)

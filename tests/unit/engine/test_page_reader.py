@@ -1,0 +1,71 @@
+"""Asking again within the grace period: with growing pauses, and past caches."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+import referee
+from looker.clock import SystemClock
+from looker.engine.page_reader import PageReader
+from looker.model.report import ReadReport
+from looker.verify.log_answer import LogAnswers
+from looker.verify.pages import PageLimits
+
+if TYPE_CHECKING:
+    from looker.model.query import RangeQuery
+
+HISTORY = referee.history()
+
+
+class Late:
+    """Answers without the last sample until it has been asked often enough."""
+
+    def __init__(self, n_late: int) -> None:
+        self.asked: list[RangeQuery] = []
+        self._n_late = n_late
+
+    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
+        assert not divisible
+        self.asked.append(query)
+        service_ns.append(1000)
+        elements = HISTORY.elements()
+        if len(self.asked) <= self._n_late:
+            elements[2][1].pop()
+        return referee.streams_response(elements)
+
+
+@pytest.mark.parametrize("n_late", [0, 1, 3])
+def test_only_repeats_are_fresh(monkeypatch: pytest.MonkeyPatch, n_late: int) -> None:
+    pauses: list[float] = []
+
+    async def note(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    client, report = Late(n_late), ReadReport()
+    answers = LogAnswers(HISTORY.content)
+
+    async def read() -> Any:
+        monkeypatch.setattr("looker.engine.page_reader.asyncio.sleep", note)
+        with ThreadPoolExecutor(1) as executor:
+            reader = PageReader(
+                client=cast("Any", client),
+                compare=lambda body, page: answers.compare(body, page.expectation),
+                executor=executor,
+                limits=PageLimits(1000, 1000),
+                answer_bytes=lambda _page: 1 << 20,
+                grace_s=60.0,
+                clock=SystemClock(),
+                stop=asyncio.Event(),
+                report=report,
+            )
+            return await reader.read(HISTORY.page())
+
+    (proof,) = asyncio.run(read())
+    assert proof.findings.n_mismatches == 0
+    assert [query.fresh for query in client.asked] == [False] + [True] * n_late
+    assert pauses == [0.25, 0.5, 1.0][:n_late]
+    assert report.queries == n_late + 1
