@@ -139,6 +139,14 @@ class ReadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StagesMeasured:
+    """From a worker of a calibration: what it did since it was asked, by stage."""
+
+    worker: int
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
 class SpotChecked:
     """From a worker after a spot check: those of the cycle so far."""
 
@@ -154,14 +162,6 @@ class LedgerFailed:
     worker: int
     cycle: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StagesMeasured:
-    """From a worker of a calibration: what it did since it was asked, by stage."""
-
-    worker: int
-    work: Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
 _ROW_BYTES: Final = 256
-_SAMPLE_BYTES: Final = 64
+_SAMPLE_BYTES: Final = {ReadApi.QUERY: 48, ReadApi.REMOTE_READ: 24}
 _SERIES_BYTES: Final = 512
 """What comes with a line, a metric sample and a label set, at most: punctuation, added labels."""
 _ANSWER_SLACK_BYTES: Final = 4 << 20
@@ -125,13 +125,10 @@ class ReadPhase:
         """
         report = self._report
         report.complete = False
-        now_ns, earlier_ns = self._clock.wall_ns(), 0
-        if report.times.started_ns:
-            earlier_ns = report.times.finished_ns - report.times.started_ns
-        else:
-            report.times.started_ns = now_ns
-        report.missing_because = missing_because(self._config, self._target, now_ns)
-        self._begun_ns = self._clock.monotonic_ns() - earlier_ns
+        times, begun_ns = report.times, self._clock.monotonic_ns()
+        self._begun_ns = begun_ns - max(0, times.finished_ns - times.started_ns)
+        times.started_ns = times.started_ns or self._clock.wall_ns()
+        report.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
         self._cpu_begun_s = time.process_time() - report.cpu_s
         complete = True
         earlier: ChecksumLedger | None = None
@@ -145,7 +142,9 @@ class ReadPhase:
                     compare=self._compare,
                     executor=executor,
                     limits=self._limits,
-                    answer_bytes=answer_bytes(self._config, self._content, self._limits),
+                    answer_bytes=answer_bytes(
+                        self._config, self._content, self._target, self._limits
+                    ),
                     grace_s=self._config.read_grace_s,
                     clock=self._clock,
                     stop=self._stop,
@@ -294,25 +293,27 @@ def empty_report(config: RunConfig) -> ReadReport:
     return ReadReport(complete=False, findings=findings, verify=config.verify)
 
 
-def answer_bytes(config: RunConfig, content: Content, limits: PageLimits) -> Callable[[Page], int]:
-    """Return what tells how long the answer to a page may be: several times what it should be.
+def answer_bytes(
+    config: RunConfig, content: Content, target: Target, limits: PageLimits
+) -> Callable[[Page], int]:
+    """Return how long the answer to a page may be: several times what it should be.
 
     Parsing multiplies it, so it has to be bounded by what was asked for.
     """
     label_bytes = sum(len(name) + len(value) for name, value in content.scheme.labels(0).items())
 
-    def of_page(page: Page) -> int:
+    def bound(page: Page) -> int:
         n_samples = page.expectation.n_samples
         if config.mode is Mode.LOGS:
             n_samples = max(n_samples, min(limits.max_answer, _MAX_UNLIMITED_ENTRIES))
             sample_bytes = config.n_chars_per_line + _ROW_BYTES
         else:
-            sample_bytes = _SAMPLE_BYTES
+            sample_bytes = _SAMPLE_BYTES[target.read_api]
         labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
         due_bytes = n_samples * sample_bytes + labels_bytes
         return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
 
-    return of_page
+    return bound
 
 
 def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | None:

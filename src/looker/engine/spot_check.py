@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.engine.page_reader import PageReader
-from looker.engine.read_phase import (
-    answer_bytes,
-    comparison,
-    empty_report,
-    missing_because,
-    page_limits,
-)
+from looker.engine.read_phase import answer_bytes, comparison, empty_report, page_limits
 from looker.errors import TargetError
 from looker.generate.content import Content
 from looker.model.config import VerifyMode
@@ -164,7 +158,7 @@ class SpotChecks:
             compare=comparison(self._config, self._target, content),
             executor=executor,
             limits=self._limits,
-            answer_bytes=answer_bytes(self._config, content, self._limits),
+            answer_bytes=answer_bytes(self._config, content, self._target, self._limits),
             grace_s=self._config.read_grace_s,
             clock=self._clock,
             stop=self._stop,

@@ -161,7 +161,8 @@ def _said(report: Mapping[str, Any], unit: str) -> str:
         return "nothing was read back, as you asked"
     if verdict == "failed":
         found = [part for part in (read, totals.get("spot_check")) if part is not None]
-        return f"{_count(sum(sum(part['mismatches'].values()) for part in found))} mismatch(es)"
+        n_found = sum(sum(part["mismatches"].values()) for part in found)
+        return f"{_count(n_found)} mismatch(es)"
     if read is not None and read["missing_because"]:
         return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
     if report["interrupted"]:
@@ -200,14 +201,6 @@ def _ends(report: Mapping[str, Any], refusal: str | None) -> list[Text]:
     return lines
 
 
-def _n_acked(report: Mapping[str, Any]) -> int:
-    """Return how many samples were acknowledged, by this run or by that of the ledger."""
-    if report["totals"]["write"] is not None:
-        return int(report["totals"]["write"]["samples_acked"])
-    n_samples = report["config"]["n_samples_per_fragment"]
-    return int(report["ledger"]["fragments_acknowledged"] * n_samples)
-
-
 def _advice(report: Mapping[str, Any], limit: str) -> str:
     if limit != LimitedBy.GENERATOR:
         return ""
@@ -219,6 +212,14 @@ def _advice(report: Mapping[str, Any], limit: str) -> str:
         n_samples=config["n_samples_per_fragment"],
         n_fragments=config["n_fragments_per_message"],
     )
+
+
+def _n_acked(report: Mapping[str, Any]) -> int:
+    """Return how many samples were acknowledged, by this run or by that of the ledger."""
+    if report["totals"]["write"] is not None:
+        return int(report["totals"]["write"]["samples_acked"])
+    n_samples = report["config"]["n_samples_per_fragment"]
+    return int(report["ledger"]["fragments_acknowledged"] * n_samples)
 
 
 def _count(number: float) -> str:

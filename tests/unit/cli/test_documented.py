@@ -20,8 +20,8 @@ group: Any = typer.main.get_command(app)
     [
         ("logs", "usage.md"),
         ("metrics", "usage.md"),
-        ("verify", "verify.md"),
         ("calibrate", "performance.md"),
+        ("verify", "verify.md"),
         ("target", "target.md"),
     ],
 )
