@@ -6,6 +6,7 @@ import logging
 import secrets
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -172,12 +173,22 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         read_n_streams=None,
         align_phases=True,
         spot_check_every_s=None,
+        # Loki has flushed by then what was written long behind its time
+        start_time_ns=written.start_time_ns if _is_recent(header.started_at) else None,
         report=wanted.report or Path(f"{written.invocation_id}.verify.report.json"),
         log_level=wanted.log_level,
     )
     check(config)
     check_report(config.report)
     return config
+
+
+def _is_recent(started_at: str) -> bool:
+    """Tell whether a run began within the last day."""
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(started_at) < timedelta(days=1)
+    except (ValueError, TypeError):
+        return False
 
 
 def _task(wanted: Wanted, ledger: LedgerFile) -> VerifyTask:

@@ -120,6 +120,7 @@ class SpotChecks:
         fresh = self._n_checks % 2 == 1
         self._n_checks += 1
         check = empty_report(self._config)
+        check.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
         for rows, generation in chosen:
             try:
                 await self._read(rows, generation, check, executor, fresh=fresh)

@@ -290,6 +290,7 @@ class SpotCheckReport:
     findings: Findings = field(default_factory=Findings)
     service: Histogram = field(default_factory=Histogram)
     error: str | None = None
+    missing_because: str | None = None
 
     def add(self, check: ReadReport, n_fragments: int, *, uncached: bool) -> None:
         """Add one check."""
@@ -303,6 +304,7 @@ class SpotCheckReport:
         self.findings.merge(check.findings)
         self.service.add(check.service)
         self.error = _first_text(self.error, check.error)
+        self.missing_because = _first_text(self.missing_because, check.missing_because)
 
     def merge(self, other: SpotCheckReport) -> None:
         """Add another worker's or cycle's figures."""
@@ -315,12 +317,14 @@ class SpotCheckReport:
         self.findings.merge(other.findings)
         self.service.add(other.service)
         self.error = _first_text(self.error, other.error)
+        self.missing_because = _first_text(self.missing_because, other.missing_because)
 
     @property
     def verdict(self) -> Verdict:
         """What the checks have shown."""
         found = self.findings
-        if found.n_mismatches:
+        n_excused = found.counts[MismatchKind.MISSING] if self.missing_because else 0
+        if found.n_mismatches > n_excused:
             return Verdict.FAILED
         if self.error is not None or found.n_validated != found.n_expected:
             return Verdict.UNKNOWN

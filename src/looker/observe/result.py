@@ -53,7 +53,7 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     if len(cycles) > 1:
         table.add_column("total", justify="right")
         shown = [*shown, report["totals"]]
-    unit = "entries" if report["config"]["mode"] == "logs" else "samples"
+    unit = "entries" if report.get("ledger", report)["mode"] == "logs" else "samples"
     for name, cells in _rows(shown, unit):
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
