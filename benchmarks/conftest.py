@@ -92,6 +92,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE] = Table(config.getoption("--quick"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--quick"):
+        for item in items:
+            # many rounds on a busy machine take their time
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture
 def table(request: pytest.FixtureRequest) -> Table:
     return request.config.stash[TABLE]

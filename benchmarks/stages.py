@@ -26,6 +26,7 @@ from looker.engine.read_phase import ReadPhase, comparison
 from looker.model.calibration import Stage
 from looker.model.config import Mode
 from looker.model.query import RangeQuery
+from looker.verify.parts import Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,15 +134,13 @@ def _pages(load: Load) -> list[tuple[bytes, Any]]:
         target=load.target,
         client=recorded._client,
         content=recorded._content,
-        ledger=recorded._ledger,
+        parts=(),
         cycle=0,
-        streams=recorded._streams,
-        read_n_streams=None,
         n_readers=1,
         clock=recorded._clock,
         stop=_Never(),  # type: ignore[arg-type]
     )
-    rows = recorded._ledger.rows_of(*recorded._streams)
+    part = Part(*recorded._streams, recorded._ledger.rows_of(*recorded._streams))
     answers = recorded._client._answers  # type: ignore[attr-defined]
     limit = phase._limits.max_answer
     return [
@@ -149,7 +148,7 @@ def _pages(load: Load) -> list[tuple[bytes, Any]]:
             answers[RangeQuery(page.selection.matcher, page.start_ns, page.end_ns, limit)],
             page,
         )
-        for page in phase._pages(rows, *recorded._streams)
+        for page in phase._pages(part)
     ]
 
 

@@ -13,7 +13,7 @@ from looker.generate.metrics import MetricEncoder
 from looker.model.fragment import FragmentState
 from looker.verify.ledger import Ledger
 from looker.verify.log_answer import LogAnswers
-from looker.verify.metric_answer import RemoteReadAnswers
+from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
 from looker.verify.pages import PageLimits, Selection, pages
 from looker.wire.columns import varint
 from looker.wire.proto import prometheus_pb2
@@ -110,3 +110,32 @@ def test_metric_samples_against_protobuf(table: Table) -> None:
             reference,
         )
         assert row.ratio > 0
+
+
+def test_a_matrix_against_orjson(table: Table) -> None:
+    whole = content(1000, 100, 1, metrics=True)
+    expected = expectation(whole, MetricEncoder(whole).encode(batch(1000, 100, 1_000_000)))
+    every = slice(0, expected.n_samples)
+    values = expected.bits(every).view(np.float64).tolist()
+    times_ms = (expected.timestamps_ns // 1_000_000).tolist()
+    rows = [
+        f'[{time_ms / 1000:.3f},"{value!r}"]'
+        for time_ms, value in zip(times_ms, values, strict=True)
+    ]
+    series = ",".join(
+        f'{{"metric":{orjson.dumps(whole.scheme.labels(number)).decode()},"values":['
+        f"{','.join(rows[100 * number : 100 * number + 100])}]}}"
+        for number in range(1000)
+    )
+    data = f'{{"resultType":"matrix","result":[{series}]}}'
+    body = f'{{"status":"success","data":{data}}}'.encode()
+    answers = QueryAnswers()
+    assert answers.compare(body, expected, times_ms[0]).findings.n_validated == 100_000
+    row = table.compare(
+        "100,000 samples of a matrix: validate / orjson.loads",
+        "<= 1.2",
+        lambda: answers.compare(body, expected, times_ms[0]),
+        lambda: orjson.loads(body),
+        rounds=min(table.rounds, 15),
+    )
+    assert row.ratio > 0

@@ -1,5 +1,5 @@
 """Allows ``python -m looker``."""
 
-from looker.cli.main import main
+from looker.cli.entry import main
 
 main()

@@ -12,7 +12,6 @@ from looker.errors import DecodeError, TargetError
 from looker.model.config import NS_PER_MS, ReadApi
 from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.words import one_line
-from looker.wire.prometheus import read_request
 from looker.wire.snappy import compress, decompress, uncompressed_length
 
 if TYPE_CHECKING:
@@ -181,6 +180,8 @@ class RemoteReadApi(_Pushes):
 
     def query(self, query: RangeQuery) -> Request:
         """Return the request for the samples of a range."""
+        from looker.wire.prometheus import read_request  # noqa: PLC0415 - imports protobuf
+
         # remote read includes both ends
         body = read_request(
             query.start_ns // NS_PER_MS, query.end_ns // NS_PER_MS - 1, [query.matcher]

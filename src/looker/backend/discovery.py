@@ -68,11 +68,16 @@ class _Found:
     build: dict[str, Any]
 
 
-def discover(config: RunConfig, url: str, *, embedded: bool = False) -> Target:
-    """Return what is at ``url``; TargetError, in one line, where it cannot serve the run."""
+def discover(
+    config: RunConfig, url: str, *, embedded: bool = False, read_only: bool = False
+) -> Target:
+    """Return what is at ``url``; TargetError, in one line, where it cannot serve the run.
+
+    Where nothing is to be written (``read_only``) it need not take writes, nor have the same time.
+    """
     base, authorization = credentials(config, url)
     with Probe(config, base, authorization) as probe:
-        return _discover(config, probe, base, authorization, embedded=embedded)
+        return _discover(config, probe, base, authorization, embedded=embedded, read_only=read_only)
 
 
 def credentials(config: RunConfig, url: str) -> tuple[str, str | None]:
@@ -104,12 +109,14 @@ def _discover(
     authorization: str | None,
     *,
     embedded: bool,
+    read_only: bool,
 ) -> Target:
     found = _find_loki(probe) if config.mode is Mode.LOGS else _find_metrics(probe)
     _check_ready(probe, found.product)
-    _check_skew(config, probe)
+    if not read_only:
+        _check_skew(config, probe)
     limits = _limits(probe, found.product)
-    if limits.get("web.enable-remote-write-receiver") == "false":
+    if not read_only and limits.get("web.enable-remote-write-receiver") == "false":
         raise TargetError(
             f"{base} takes no remote write: start Prometheus with"
             " --web.enable-remote-write-receiver"

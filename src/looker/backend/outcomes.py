@@ -26,6 +26,7 @@ class Product(StrEnum):
     MIMIR = "mimir"
 
 
+_ACKNOWLEDGED: Final = Classified(Outcome.ACKNOWLEDGED)
 _FOR_GOOD: Final = frozenset({401, 403, 404, 405, 406, 411, 414, 415, 422, 431, 501, 505, 507})
 _STORED_BEFORE: Final = (
     "out of order",
@@ -69,10 +70,10 @@ def classify(
     ``ambiguous`` tells that an earlier attempt to send the same bytes may have stored them;
     ``n_samples`` how many samples were sent; ``limits`` what the target tells of its limits.
     """
+    if status in (200, 202, 204):
+        return _ACKNOWLEDGED
     text = body[:2000].decode("utf-8", "replace").strip()
     reason = f"{status} {one_line(text, 500)}".strip()[:500]
-    if status in (200, 202, 204):
-        return Classified(Outcome.ACKNOWLEDGED)
     if status == 429:
         return _too_many(text, reason, retry_after_s, n_samples, limits or {})
     sizes = _MESSAGE_TOO_LARGE.search(text)

@@ -1,4 +1,4 @@
-"""HTTP transport over aiohttp: every failure says whether the target may have stored the request.
+"""HTTP transport: every failure says whether the target may have stored the request.
 
 A request goes through the phases of ``_Phase``, in order; the phase in which it fails decides the
 exception. Nothing is ever sent twice: not after a stale connection, not after a redirect.
@@ -7,38 +7,35 @@ exception. Nothing is ever sent twice: not after a stale connection, not after a
 from __future__ import annotations
 
 import asyncio
-import functools
+import re
 import time
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-import aiohttp
 import httpx
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import HttpProcessingError
-from aiohttp.streams import EMPTY_PAYLOAD
-from multidict import CIMultiDict
-from yarl import URL
 
+from looker.backend.connections import Origin, Route, connect, parsed
+from looker.backend.http1 import AnswerReader, BodyTooLargeError, Headers, ProtocolError
 from looker.version import __version__
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
-    from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
-    from multidict import CIMultiDictProxy
     from typing_extensions import Buffer
 
 MAX_ANSWER_BYTES: Final = 256 * 2**20
+_T = TypeVar("_T")
 
-# Below this size, copying the body behind the headers costs less than a second system call.
+# Below this size, copying the body behind the headers costs less than a second write.
 _COPY_LIMIT_BYTES: Final = 64 * 2**10
 _GZIP_WBITS: Final = 31
+_MAX_KEPT_HEADS: Final = 64
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection", "expect"})
+_FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([\t\x20-\x7e\x80-\xff]*)")
+_METHOD: Final = re.compile(r"[A-Z]+")
 
 
 class AnswerTooLargeError(httpx.ReadError):
@@ -53,7 +50,7 @@ class Answer:
     """
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Headers
     body: bytes
     service_ns: int
 
@@ -70,7 +67,7 @@ class Transport(httpx.AsyncBaseTransport):
     """A pool of at most ``max_connections`` connections, of the event loop that first uses it.
 
     ``connect_timeout_s`` bounds name lookup, connecting and TLS handshake together. Environment
-    proxies (and netrc) are used with ``trust_env`` only.
+    proxies are used with ``trust_env`` only, and for http only.
     """
 
     def __init__(
@@ -85,12 +82,15 @@ class Transport(httpx.AsyncBaseTransport):
         self._connect_timeout_s = connect_timeout_s
         self._ssl_context = ssl_context
         self._trust_env = trust_env
-        self._session: aiohttp.ClientSession | None = None
+        self._free = asyncio.Semaphore(max_connections)
+        self._idle: dict[Origin, list[_Connection]] = {}
+        self._open: set[_Connection] = set()
+        self._heads: dict[tuple[str, str], tuple[dict[str, str], Route, bytes]] = {}
 
     async def send(
         self,
         method: str,
-        url: URL | str,
+        url: str,
         *,
         headers: Mapping[str, str],
         body: Buffer | None,
@@ -110,32 +110,32 @@ class Transport(httpx.AsyncBaseTransport):
         """
         if deadline_s is not None and deadline_s <= 0:
             raise httpx.PoolTimeout("deadline over before anything was sent")
-        attempt = _Attempt(body)
-        session = self._session or self._open()
-        response: aiohttp.ClientResponse | None = None
-        deadline = asyncio.timeout(deadline_s)
+        route, head = self._head(method, url, headers)
+        attempt = _Attempt(body, deadline_s)
+        if self._free.locked():
+            await attempt.within_deadline(self._free.acquire())
+        else:
+            await self._free.acquire()
+        connection: _Connection | None = None
         try:
-            async with deadline:
-                # Not `async with`: that would wait for a body that an early answer made needless.
-                response = await session.request(
-                    method, url, headers=headers, data=attempt, allow_redirects=False
-                )
-                raw = await _read(response, max_answer_bytes)
-                ended_ns = time.monotonic_ns()
-                attempt.check_complete(response)
+            connection = self._kept(route.origin)
+            if connection is None:
+                attempt.phase = _Phase.CONNECTING
+                connection = await attempt.within_deadline(self._connect(route))
+            reader = AnswerReader(max_answer_bytes, no_body=method == "HEAD")
+            attempt.connected(connection)
+            attempt.write(head, reader)
+            await attempt.answered
             attempt.finished = attempt.phase is _Phase.WRITTEN
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
-            raise httpx.UnsupportedProtocol(f"not a URL of http or https: {url}") from error
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            raise attempt.failure(error, timed_out=deadline.expired()) from error
         finally:
-            if not attempt.finished:
-                if response is not None:
-                    response.close()
-                attempt.abort()
-        if raw and response.headers.get("Content-Encoding", "").lower() == "gzip":
+            attempt.end()
+            if connection is not None:
+                self._give_back(connection, route.origin, reusable=attempt.finished)
+            self._free.release()
+        raw = reader.body
+        if raw and reader.headers.get("Content-Encoding", "").lower() == "gzip":
             raw = _gunzip(raw, max_answer_bytes)
-        return Answer(response.status, response.headers, raw, ended_ns - attempt.started_ns)
+        return Answer(reader.status, reader.headers, raw, attempt.ended_ns - attempt.started_ns)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Serve an httpx client, with the same errors as ``send``.
@@ -144,63 +144,115 @@ class Transport(httpx.AsyncBaseTransport):
         time-outs (none if one of them is None); connecting has the transport's own limit.
         """
         body = await request.aread()
-        headers = CIMultiDict(request.headers.multi_items())
-        # aiohttp frames the body by itself; only what _gunzip can bound may be asked for.
-        headers.popall("Content-Length", None)
-        headers.popall("Transfer-Encoding", None)
-        if "Accept-Encoding" in headers:
-            asks_gzip = "gzip" in headers["Accept-Encoding"]
-            headers["Accept-Encoding"] = "gzip" if asks_gzip else "identity"
+        headers = {name: value for name, value in request.headers.items() if name not in _FRAMING}
+        # only what _gunzip can bound may be asked for
+        if "accept-encoding" in headers:
+            asks_gzip = "gzip" in headers["accept-encoding"]
+            headers["accept-encoding"] = "gzip" if asks_gzip else "identity"
         answer = await self.send(
             request.method,
-            # httpx has made an Authorization header of the user and password in the URL.
-            URL(str(request.url.copy_with(userinfo=b"")), encoded=True),
+            # httpx has made an Authorization header of the user and password in the URL
+            str(request.url.copy_with(userinfo=b"")),
             headers=headers,
             body=body,
             deadline_s=_deadline_s(request.extensions),
         )
-        answer_headers = answer.headers.copy()
-        encoding = answer_headers.get("Content-Encoding", "identity").lower()
+        encoding = answer.headers.get("Content-Encoding", "identity").lower()
+        pairs = answer.headers.pairs
         if encoding == "gzip":
-            answer_headers.popall("Content-Encoding")
-            answer_headers.popall("Content-Length", None)
+            dropped = ("content-encoding", "content-length")
+            pairs = [pair for pair in pairs if pair[0].lower() not in dropped]
         elif encoding != "identity":
             raise httpx.RemoteProtocolError(f"answer has a Content-Encoding not asked: {encoding}")
         return httpx.Response(
             answer.status,
-            headers=list(answer_headers.items()),
+            headers=pairs,
             stream=httpx.ByteStream(answer.body),
             extensions={"http_version": b"HTTP/1.1"},
         )
 
     async def aclose(self) -> None:
         """Close all connections; the transport may be used again afterwards."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-            # Closed sockets are let go in the next turn of the loop.
+        closing = [connection.closed for connection in self._open]
+        for connection in [*self._open]:
+            connection.transport.abort()
+        self._idle.clear()
+        if closing:
+            await asyncio.wait(closing)
+            # closed sockets are let go in the next turn of the loop
             await asyncio.sleep(0)
+        self._free = asyncio.Semaphore(self._max_connections)
 
-    def _open(self) -> aiohttp.ClientSession:
-        self._session = session = aiohttp.ClientSession(
-            connector=_Connector(
-                connect_timeout_s=self._connect_timeout_s,
-                limit=self._max_connections,
-                ssl=self._ssl_context or True,
-            ),
-            request_class=_Request,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"looker/{__version__}"},
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),
-            auto_decompress=False,
-            trust_env=self._trust_env,
-            # One deadline over everything is kept here; aiohttp's are rounded up to whole seconds.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-        )
-        # aiohttp sends requests of idempotent methods again when a kept connection breaks, and has
-        # no public switch; its own test client sets this one.
-        session._retry_connection = False  # noqa: SLF001
-        return session
+    def _head(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[Route, bytes]:
+        """Return where a request goes, and its head as far as it is the same each time."""
+        kept = self._heads.get((method, url))
+        if kept is not None and kept[0] == headers:
+            return kept[1:]
+        try:
+            route = parsed(url, trust_env=self._trust_env)
+        except ValueError as error:
+            raise httpx.UnsupportedProtocol(f"not a URL of http or https: {url}") from error
+        fields = {"host": ("Host", route.host), "user-agent": ("User-Agent", _USER_AGENT)}
+        fields |= {name.lower(): (name, value) for name, value in headers.items()}
+        fields |= {name.lower(): (name, value) for name, value in route.proxy_headers}
+        lines = [f"{name}: {value}" for name, value in fields.values()]
+        if not _METHOD.fullmatch(method) or not all(map(_FIELD.fullmatch, lines)):
+            raise ValueError("a method or header that HTTP cannot carry")
+        if not _FRAMING.isdisjoint(fields):
+            raise ValueError(f"a header that belongs to the transport: {_FRAMING & fields.keys()}")
+        first = f"{method} {route.target} HTTP/1.1"
+        head = "".join(f"{line}\r\n" for line in (first, *lines)).encode("latin-1")
+        if len(self._heads) >= _MAX_KEPT_HEADS:
+            self._heads.clear()
+        self._heads[method, url] = ({**headers}, route, head)
+        return route, head
+
+    def _kept(self, origin: Origin) -> _Connection | None:
+        """Return an idle connection of an origin that has not been closed meanwhile."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if not connection.transport.is_closing():
+                return connection
+        return None
+
+    async def _connect(self, route: Route) -> _Connection:
+        if len(self._open) >= self._max_connections:
+            # only idle ones of other origins can be too many
+            for idle in self._idle.values():
+                while idle and len(self._open) >= self._max_connections:
+                    connection = idle.pop()
+                    connection.transport.abort()
+                    self._open.discard(connection)
+        tls = None
+        if route.origin.tls:
+            if self._ssl_context is None:
+                from looker.backend.tls import ssl_context  # noqa: PLC0415 - seldom needed
+
+                self._ssl_context = ssl_context(None, insecure_skip_verify=False)
+            tls = self._ssl_context
+        limit = asyncio.timeout(self._connect_timeout_s)
+        try:
+            async with limit:
+                connection = await connect(route.origin, tls, _Connection)
+        except OSError as error:
+            if limit.expired():
+                message = f"not connected to {route.origin.host} within {self._connect_timeout_s} s"
+                raise httpx.ConnectTimeout(message) from error
+            raise httpx.ConnectError(f"{error}") from error
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
+        return connection
+
+    def _give_back(self, connection: _Connection, origin: Origin, *, reusable: bool) -> None:
+        if not reusable or not connection.release():
+            # with all that is unsent: closing would go on sending it
+            connection.transport.abort()
+            return
+        self._idle.setdefault(origin, []).append(connection)
+
+
+_USER_AGENT: Final = f"looker/{__version__}"
 
 
 class _Phase(IntEnum):
@@ -220,174 +272,197 @@ _TIMEOUTS: Final[dict[_Phase, tuple[type[httpx.TimeoutException], str]]] = {
 }
 
 
-class _Attempt(aiohttp.Payload):
-    """The body of one request, which also knows how far its request has got."""
+class _Attempt:
+    """One request under way, which knows how far it has got."""
 
-    _autoclose = True
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_deadline_at",
+        "_expiry",
+        "_loop",
+        "answered",
+        "ended_ns",
+        "finished",
+        "phase",
+        "started_ns",
+    )
 
-    def __init__(self, body: Buffer | None) -> None:
-        super().__init__(body)
-        # aiohttp slices and measures bodies: only bytes may come as they are.
-        self._chunk = (
-            body if isinstance(body, bytes) else memoryview(b"" if body is None else body).cast("B")
-        )
-        self._size = len(self._chunk)
+    def __init__(self, body: Buffer | None, deadline_s: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._body = body if isinstance(body, bytes) else memoryview(body or b"").cast("B")
+        self._deadline_at = None if deadline_s is None else self._loop.time() + deadline_s
+        self._expiry: asyncio.TimerHandle | None = None
+        self._connection: _Connection | None = None
         self.phase = _Phase.QUEUED
         self.finished = False
         self.started_ns = 0
-        self._protocol: _Protocol | None = None
-        self._transport: asyncio.Transport | None = None
+        self.ended_ns = 0
+        self.answered: asyncio.Future[None] = self._loop.create_future()
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return bytes(self._chunk).decode(encoding, errors)
+    async def within_deadline(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Await what comes before anything is sent."""
+        try:
+            async with asyncio.timeout_at(self._deadline_at):
+                return await work
+        except TimeoutError as error:
+            raise self._timeout(self.phase) from error
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        self.begin_writing()
-        if len(self._chunk) > _COPY_LIMIT_BYTES:
-            writer.send_headers()
-        await writer.write(self._chunk[:content_length])
-        self.end_writing()
-
-    def connected(self, protocol: _Protocol) -> None:
-        """Take a connection; ``httpx.ConnectError`` if it broke, or received data, while idle."""
-        self._protocol = protocol
-        self._transport = protocol.transport
-        if protocol.should_close or not protocol.is_connected():
+    def connected(self, protocol: _Connection) -> None:
+        """Take a connection; ``httpx.ConnectError`` if it received data while idle."""
+        self._connection = protocol
+        if protocol.spoiled:
             raise httpx.ConnectError("kept connection was closed, nothing was sent")
 
-    def begin_writing(self) -> None:
-        """Note the first byte, unless the connection is gone already."""
-        if self._transport is None or self._transport.is_closing():
-            raise aiohttp.ClientConnectionResetError("connection closed, nothing was sent")
+    def write(self, head: bytes, reader: AnswerReader) -> None:
+        """Hand the request to the socket, unless the connection is gone already."""
+        connection = cast("_Connection", self._connection)
+        transport = connection.transport
+        if transport.is_closing():
+            raise httpx.ConnectError("connection was lost, nothing was sent")
+        connection.begin(self, reader)
+        if self._deadline_at is not None:
+            # one timer, where asyncio.timeout costs as much as the rest of an attempt
+            self._expiry = self._loop.call_at(self._deadline_at, self._expire)
         self.phase = _Phase.WRITING
         self.started_ns = time.monotonic_ns()
-
-    def end_writing(self) -> None:
-        """Note the last byte, unless writing has failed: transports do not raise that."""
-        if self._transport is not None and not self._transport.is_closing():
+        body = self._body
+        if not body:
+            transport.write(head + b"\r\n")
+        else:
+            head += b"Content-Length: %d\r\n\r\n" % len(body)
+            if len(body) > _COPY_LIMIT_BYTES:
+                transport.write(head)
+                transport.write(body)
+            else:
+                transport.write(b"".join((head, body)))
+        # transports do not raise where writing fails
+        if not connection.paused and not transport.is_closing():
             self.phase = _Phase.WRITTEN
 
-    def check_complete(self, response: aiohttp.ClientResponse) -> None:
-        """Raise ``httpx.ReadError`` if the answer ended only because of a reset."""
-        # Without a length, aiohttp takes the end of the connection, of any kind, for the end.
-        headers = response.headers
-        if (
-            self._was_reset()
-            and response.content is not EMPTY_PAYLOAD
-            and "Content-Length" not in headers
-            and "Transfer-Encoding" not in headers
-        ):
-            raise httpx.ReadError("connection was reset in the answer")
+    def succeed(self) -> None:
+        """Note that the answer is complete."""
+        if not self.answered.done():
+            self.ended_ns = time.monotonic_ns()
+            self.answered.set_result(None)
 
-    def failure(self, error: Exception, *, timed_out: bool) -> httpx.TransportError:
-        """Httpx's exception for a failure in the present phase."""
+    def fail(self, failure: httpx.TransportError) -> None:
+        """End without a complete answer."""
+        if not self.answered.done():
+            self.answered.set_exception(failure)
+
+    def end(self) -> None:
+        """Wait for nothing any more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self.answered.cancel()
+
+    def _expire(self) -> None:
         phase = self.phase
-        if timed_out:
-            # The last bytes may have been handed to the transport, but not yet to the kernel.
-            if (
-                phase is _Phase.WRITTEN
-                and self._transport is not None
-                and self._transport.get_write_buffer_size()
-            ):
-                phase = _Phase.WRITING
-            kind, message = _TIMEOUTS[phase]
-            return kind(message)
-        if phase < _Phase.WRITING:
-            return httpx.ConnectError("connection was lost, nothing was sent")
-        message = f"{error}" or type(error).__name__
-        if isinstance(
-            error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError | HttpProcessingError
-        ):
-            cut_off = httpx.ReadError if self._was_reset() else httpx.RemoteProtocolError
-            return cut_off(message)
-        if phase is _Phase.WRITING:
-            return httpx.WriteError(message)
-        if isinstance(error, aiohttp.ServerDisconnectedError):
-            return httpx.RemoteProtocolError(message)
-        return httpx.ReadError(message)
+        transport = cast("_Connection", self._connection).transport
+        # the last bytes may have been handed to the transport, but not yet to the kernel
+        if phase is _Phase.WRITTEN and transport.get_write_buffer_size():
+            phase = _Phase.WRITING
+        self.fail(self._timeout(phase))
 
-    def _was_reset(self) -> bool:
-        return self._protocol is not None and self._protocol.lost is not None
-
-    def abort(self) -> None:
-        """Drop the connection with all that is unsent: closing would go on sending it."""
-        if self._transport is not None:
-            self._transport.abort()
+    @staticmethod
+    def _timeout(phase: _Phase) -> httpx.TimeoutException:
+        kind, message = _TIMEOUTS[phase]
+        return kind(message)
 
 
-class _Protocol(ResponseHandler):
-    """A connection that remembers the error it was lost with."""
+class _Connection(asyncio.Protocol):
+    """A connection, used by one attempt after the other."""
 
-    lost: BaseException | None = None
+    transport: asyncio.Transport
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost = exc
-        super().connection_lost(exc)
+    def __init__(self) -> None:
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.paused = False
+        self.spoiled = False
+        self._attempt: _Attempt | None = None
+        self._reader: AnswerReader | None = None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        # uvloop's transports are no subclasses of asyncio's
+        self.transport = cast("asyncio.Transport", transport)
 
-class _Request(aiohttp.ClientRequest):
-    """A request that tells its attempt when it has a connection."""
+    def begin(self, attempt: _Attempt, reader: AnswerReader) -> None:
+        """Let what comes from now on belong to an attempt."""
+        self._attempt, self._reader = attempt, reader
 
-    def __init__(self, method: str, url: URL, *, data: _Attempt, **options: Any) -> None:
-        self.attempt = data
-        super().__init__(method, url, data=data if data.size else None, **options)
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        attempt = self.attempt
-        attempt.connected(cast("_Protocol", conn.protocol))
-        if attempt.size:
-            return await super().send(conn)
-        attempt.begin_writing()
-        response = await super().send(conn)
-        attempt.end_writing()
-        return response
-
-
-class _Connector(aiohttp.TCPConnector):
-    """A connection pool that tells waiting for a connection from connecting."""
-
-    def __init__(self, *, connect_timeout_s: float, **options: Any) -> None:
-        super().__init__(**options)
-        self._connect_timeout_s = connect_timeout_s
-        self._factory = functools.partial(  # type: ignore[assignment]
-            _Protocol, loop=self._loop
+    def release(self) -> bool:
+        """Part with a finished attempt; return whether another one may follow."""
+        reader, self._attempt, self._reader = self._reader, None, None
+        return (
+            reader is not None
+            and reader.reusable
+            and not self.paused
+            and not self.spoiled
+            and not self.transport.is_closing()
         )
 
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 aiohttp's signature
-    ) -> ResponseHandler:
-        cast("_Request", req).attempt.phase = _Phase.CONNECTING
-        limit = asyncio.timeout(self._connect_timeout_s)
+    def data_received(self, received: bytes) -> None:
+        """Read on in the answer."""
+        attempt, reader = self._attempt, self._reader
+        if attempt is None or reader is None or reader.complete:
+            # nobody has asked for it
+            self.spoiled = True
+            self.transport.pause_reading()
+            return
         try:
-            async with limit:
-                return await super()._create_connection(req, traces, timeout)
-        except (aiohttp.ClientError, OSError) as error:
-            if limit.expired():
-                message = f"not connected to {req.host} within {self._connect_timeout_s} s"
-                raise httpx.ConnectTimeout(message) from error
-            raise httpx.ConnectError(f"{error}") from error
+            if reader.feed(received):
+                attempt.succeed()
+        except BodyTooLargeError as error:
+            self._give_up(attempt, AnswerTooLargeError(f"{error}"))
+        except ProtocolError as error:
+            self._give_up(attempt, httpx.RemoteProtocolError(f"{error}"))
 
+    def pause_writing(self) -> None:
+        """Note that bytes wait for the socket."""
+        self.paused = True
 
-async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
-    content = response.content
-    chunk = await content.readany()
-    chunks = [chunk]
-    n_bytes = len(chunk)
-    while chunk and n_bytes <= limit_bytes and not content.at_eof():
-        chunk = await content.readany()
-        chunks.append(chunk)
-        n_bytes += len(chunk)
-    if n_bytes > limit_bytes:
-        raise AnswerTooLargeError(f"answer is longer than {limit_bytes} bytes")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    def resume_writing(self) -> None:
+        """Note that the last bytes are with the socket, or nearly so."""
+        self.paused = False
+        attempt = self._attempt
+        if attempt is not None and not self.transport.is_closing():
+            attempt.phase = _Phase.WRITTEN
+
+    def eof_received(self) -> bool:
+        """Take the end that the peer has sent, before anything else happens."""
+        self._end(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the attempt, if there is one."""
+        if not self.closed.done():
+            self.closed.set_result(None)
+        self._end(exc)
+
+    def _give_up(self, attempt: _Attempt, failure: httpx.TransportError) -> None:
+        self.spoiled = True
+        attempt.fail(failure)
+        self.transport.abort()
+
+    def _end(self, error: Exception | None) -> None:
+        attempt, reader = self._attempt, self._reader
+        if attempt is None or reader is None:
+            return
+        kind: type[httpx.TransportError] = httpx.ReadError
+        if error is None:
+            kind = httpx.RemoteProtocolError
+            try:
+                reader.end()
+            except ProtocolError as cut_off:
+                error = cut_off
+        if error is None:
+            attempt.succeed()
+            return
+        if attempt.phase is _Phase.WRITING:
+            kind = httpx.WriteError
+        attempt.fail(kind(f"{error}" or type(error).__name__))
 
 
 def _gunzip(packed: bytes, limit_bytes: int) -> bytes:

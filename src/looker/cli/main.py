@@ -1,4 +1,4 @@
-"""The command line: ``looker logs``, ``looker metrics``, ``looker calibrate``, ``looker target``.
+"""The command line: ``looker logs``, ``metrics``, ``verify``, ``calibrate``, ``target``.
 
 Nothing heavy is imported before it is needed, so that ``looker --version`` answers at once.
 """
@@ -11,6 +11,7 @@ import typer
 from looker.cli.arguments import configured, rewritten
 from looker.cli.calibrate_command import calibrate_command
 from looker.cli.run_command import run_command
+from looker.cli.verify_command import verify_command
 from looker.errors import ExitCode, LookerError
 from looker.model.config import Mode
 from looker.target.limit_options import with_limit_options
@@ -52,6 +53,9 @@ app.command("logs", help="Write log streams, read them back, and prove every ent
 )
 app.command("metrics", help="Write metric series, read them back, and prove every sample.")(
     run_command(Mode.METRICS)
+)
+app.command("verify", help="Read back at a later time what a run has kept in its ledger.")(
+    verify_command
 )
 app.command(
     "calibrate",

@@ -101,6 +101,8 @@ class Options:
     push_path: str | None = None
     query_path: str | None = None
     http_server_port: int | None = None
+    ledger: Path | None = None
+    spot_check_every_s: float | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode | None = None
     out_of_order_fraction: float = 0.0
@@ -177,6 +179,8 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         push_path=given.push_path,
         query_path=given.query_path,
         http_server_port=given.http_server_port,
+        ledger=given.ledger,
+        spot_check_every_s=given.spot_check_every_s,
         max_examples=given.max_examples,
         verify=verify,
         out_of_order_fraction=given.out_of_order_fraction,
@@ -191,7 +195,8 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         if value is not None and value < 1:
             raise UsageError(option, f"must be at least 1, not {value}")
     check(config)
-    _check_report(config.report)
+    check_report(config.report)
+    _check_ledger(config.ledger, config.report)
     return config
 
 
@@ -252,7 +257,8 @@ def _step_ns(given: Options) -> int:
     return NS_PER_MS * (1 if given.metrics_step_ms is None else given.metrics_step_ms)
 
 
-def _check_report(path: Path | None) -> None:
+def check_report(path: Path | None) -> None:
+    """Raise UsageError where a report cannot be written."""
     if path is None:
         return
     if path.is_dir():
@@ -264,3 +270,16 @@ def _check_report(path: Path | None) -> None:
     )
     if not os.access(path if in_place else path.parent, os.W_OK):
         raise UsageError("--report", f"{path} cannot be written in {path.parent}")
+
+
+def _check_ledger(path: Path | None, report: Path | None) -> None:
+    if path is None:
+        return
+    if path.exists() or path.is_symlink():
+        raise UsageError("--ledger", f"{path} exists already: give another file")
+    if report is not None and path.resolve() == report.resolve():
+        raise UsageError("--ledger", f"{path} is to be the report: give another file")
+    if not path.parent.is_dir():
+        raise UsageError("--ledger", f"there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError("--ledger", f"{path} cannot be written in {path.parent}")

@@ -11,9 +11,11 @@ from looker.backend.occupied import refuse_if_occupied
 from looker.backend.out_of_order import refuse_if_in_order_only
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
+from looker.engine.messages import LedgerPlace
 from looker.engine.pool import LocalPool
 from looker.engine.run_report import RunReport, write_atomically
 from looker.errors import ExitCode, LookerError, UsageError
+from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.url import redacted
 from looker.model.verdict import gravest
@@ -22,10 +24,14 @@ from looker.observe.environment import environment
 from looker.observe.exposition import RunCollector, metrics_server
 from looker.observe.live import LogView, view_for_terminal
 from looker.observe.result import show
+from looker.verify.ledger_format import LedgerHeader
+from looker.verify.ledger_writer import create
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from looker.backend.api import Target
     from looker.model.config import RunConfig
 
 LOG = logging.getLogger(__name__)
@@ -68,7 +74,7 @@ def run(config: RunConfig) -> ExitCode:
                 " the newest sample of a stream, or of all series",
                 config.max_lag_s,
             )
-        saver = _Saver(config)
+        saver = Saver(config.report)
         live = view_for_terminal(state, clock)
         coordinator = Coordinator(
             config,
@@ -79,14 +85,36 @@ def run(config: RunConfig) -> ExitCode:
             view=live or LogView(),
             save=saver.save,
             state=state,
+            ledger=_new_ledger(config, target, state.started_ns),
         )
         with live or nullcontext():
             report = coordinator.run()
+    return shown(report, saver)
+
+
+def shown(report: RunReport, saver: Saver) -> ExitCode:
+    """Print what a run has come to, and return its exit code."""
     show(report.to_json())
     if saver.error is not None:
         return gravest([report.exit_code, saver.error.exit_code])
-    LOG.info("report: %s", config.report)
+    LOG.info("report: %s", report.config.report)
     return report.exit_code
+
+
+def _new_ledger(config: RunConfig, target: Target, started_ns: int) -> LedgerPlace | None:
+    """Make the ledger that is wanted; UsageError where that cannot be."""
+    if config.ledger is None:
+        return None
+    facts = {
+        "url": target.url,
+        "product": target.product.value,
+        "version": target.version,
+        "embedded": target.embedded,
+    }
+    header = LedgerHeader(config, facts, rfc3339(started_ns) or "")
+    # workers may be told to run elsewhere than here
+    path = config.ledger.absolute()
+    return LedgerPlace(path, create(path, header))
 
 
 def serve(settings: Mapping[str, Any], log_level: str) -> None:
@@ -106,14 +134,15 @@ def configure_log(level: str) -> None:
     log.configure(level)
 
 
-class _Saver:
+class Saver:
     """Writes the report; a failure is kept for the end, so that it does not end the run."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self._path = config.report
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
         self.error: LookerError | None = None
 
     def save(self, report: RunReport) -> None:
+        """Write a report as it is now."""
         if self._path is None:
             return
         try:

@@ -346,6 +346,24 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        ledger: Annotated[
+            Path | None,
+            _option(
+                "--ledger",
+                help="New file that keeps what was pushed, for `looker verify` at any later time.",
+                show_default=False,
+            ),
+        ] = None,
+        spot_check_every: Annotated[
+            float | None,
+            _option(
+                "--spot-check-every",
+                metavar="SECONDS",
+                help="Read some older fragments again, at random, each time these seconds are over,"
+                " in write phases too (default: never).",
+                show_default=False,
+            ),
+        ] = None,
         http_server_port: Annotated[
             int | None,
             _option(
@@ -441,6 +459,8 @@ def run_command(mode: Mode) -> Callable[..., None]:
             push_path=push_path,
             query_path=query_path,
             http_server_port=http_server_port,
+            ledger=ledger,
+            spot_check_every_s=spot_check_every,
             max_examples=max_examples,
             verify=verify,
             out_of_order_fraction=out_of_order_fraction,

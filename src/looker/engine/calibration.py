@@ -176,7 +176,7 @@ class _Host:
         """Measure each stage alone, by the first so many of all workers."""
         config = self._configs[-1]
         plans = [
-            StagePlan(config, self._target_of(share.worker), share, self._storing)
+            StagePlan(config, self._target_of(share.worker), share, storing=self._storing)
             for share in shares(config)
         ]
         pool = LocalPool(enter_stage_worker)

@@ -12,10 +12,12 @@ from looker.engine.messages import (
     EndWrite,
     Finished,
     Go,
+    LedgerFailed,
     Phase,
     Progress,
     ReadEnded,
     Ready,
+    SpotChecked,
     Stop,
     WorkerFailed,
     WorkerPlan,
@@ -23,8 +25,8 @@ from looker.engine.messages import (
 )
 from looker.engine.partition import shares
 from looker.engine.pool import Ended, Pool
-from looker.engine.run_report import RunReport, WorkerRecord
-from looker.model.report import WriteReport
+from looker.engine.run_report import LedgerFacts, RunReport, WorkerRecord
+from looker.model.report import SpotCheckReport, WriteReport
 from looker.model.run_state import RunState
 from looker.model.verdict import Verdict
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.clock import Clock
-    from looker.engine.messages import FromWorker
+    from looker.engine.messages import FromWorker, LedgerPlace, VerifyTask
     from looker.model.config import RunConfig
     from looker.model.report import CycleReport
 
@@ -77,10 +79,15 @@ class Coordinator:
         save: Callable[[RunReport], None],
         state: RunState | None = None,
         hang_s: float = HANG_S,
+        ledger: LedgerPlace | None = None,
+        verify: VerifyTask | None = None,
+        ledger_facts: LedgerFacts | None = None,
     ) -> None:
         """``save`` is given the report after every cycle and at the end.
 
-        ``state`` is kept up to date for those who watch the run from other threads.
+        ``state`` is kept up to date for those who watch the run from other threads. Workers append
+        to ``ledger``. With ``verify`` nothing is written: the run is one cycle without a write
+        phase, and ``ledger_facts`` stand in its report.
         """
         self._config = config
         self._pool = pool
@@ -90,7 +97,12 @@ class Coordinator:
         self._hang_s = hang_s
         self._target = target
         self._state = RunState(config, clock.wall_ns()) if state is None else state
-        self._report = RunReport(config, target, environment, self._state.started_ns)
+        self._ledger = ledger
+        self._verify = verify
+        self._report = RunReport(
+            config, target, environment, self._state.started_ns, ledger=ledger_facts
+        )
+        self._ledger_failed = False
         self._alive: set[int] = set()
         self._ready: set[int] = set()
         self._accounted_for: set[int] = set()
@@ -102,7 +114,10 @@ class Coordinator:
 
     def run(self) -> RunReport:
         """Run to the end, whatever comes; return the report, complete or not."""
-        plans = [WorkerPlan(self._config, self._target, share) for share in shares(self._config)]
+        plans = [
+            WorkerPlan(self._config, self._target, share, self._ledger, self._verify)
+            for share in shares(self._config)
+        ]
         self._alive = {plan.share.worker for plan in plans}
         now = self._clock.monotonic_ns()
         self._heard_ns = dict.fromkeys(self._alive, now)
@@ -131,13 +146,15 @@ class Coordinator:
                 self._state.set_up(worker, up=True)
                 self._ready.add(worker)
                 if self._ready == self._alive:
-                    self._begin(Go(0, Phase.WRITE))
+                    self._begin(Go(0, Phase.WRITE if self._verify is None else Phase.READ))
             case Progress():
                 self._hear_progress(news)
             case WriteEnded():
                 self._hear_write(news)
             case ReadEnded():
                 self._hear_read(news)
+            case SpotChecked() | LedgerFailed():
+                self._hear_aside(news)
             case WorkerFailed(worker, error, traceback):
                 LOG.error("worker %d failed:\n%s", worker, traceback.rstrip())
                 self._accounted_for.add(worker)
@@ -185,6 +202,27 @@ class Coordinator:
             LOG.warning("worker %d: reading failed: %s", news.worker, news.report.error)
         self._pass(news.worker, Go(news.cycle, Phase.READ))
 
+    def _hear_aside(self, news: SpotChecked | LedgerFailed) -> None:
+        """Note what does not depend on the phase that a worker is in."""
+        if isinstance(news, LedgerFailed):
+            # the cycle goes on: its verdict does not depend on the file
+            self._ledger_failed = True
+            self._note_fault(
+                f"worker {news.worker} cannot write the ledger: {news.reason}; its fragments from"
+                f" cycle {news.cycle} on are not in it"
+            )
+            return
+        part, report = self._report.part(news.worker, news.cycle), news.report
+        before = SpotCheckReport() if part.spot_check is None else part.spot_check
+        part.spot_check = report
+        n_new = report.findings.n_mismatches - before.findings.n_mismatches
+        if n_new:
+            LOG.error(
+                "worker %d: spot check in cycle %d: %d mismatch(es)", news.worker, news.cycle, n_new
+            )
+        if report.error is not None and before.error is None:
+            LOG.warning("worker %d: spot check failed: %s", news.worker, report.error)
+
     def _hear_end(self, news: Ended) -> None:
         self._alive.discard(news.worker)
         self._state.set_up(news.worker, up=False)
@@ -201,9 +239,12 @@ class Coordinator:
             )
 
     def _fail(self, fault: str) -> None:
+        self._note_fault(fault)
+        self._stop_all()
+
+    def _note_fault(self, fault: str) -> None:
         LOG.error("%s", fault)
         self._report.faults.append(fault)
-        self._stop_all()
 
     def _pass(self, worker: int, gate: Go) -> None:
         """Note that a worker is through with a phase; let the next begin if all are."""
@@ -231,7 +272,7 @@ class Coordinator:
         """Tell whether a cycle's outcome makes further ones pointless or unwanted."""
         if cycle.write.refusal is not None and not self._config.allow_rejected:
             return True
-        if cycle.read is None or cycle.read.error is not None:
+        if self._ledger_failed or cycle.read is None or cycle.read.error is not None:
             return True
         return self._config.stop_on_mismatch and cycle.verdict is Verdict.FAILED
 

@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from looker.backend.api import Target
     from looker.model.calibration import Work
     from looker.model.config import RunConfig
-    from looker.model.report import ReadReport, WriteReport
+    from looker.model.report import ReadReport, SpotCheckReport, WriteReport
 
 
 class Phase(StrEnum):
@@ -38,12 +40,34 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerPlace:
+    """Where the ledger is: a file, and where in it blocks may begin (or, to read it, end)."""
+
+    path: Path
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTask:
+    """What of an earlier run's ledger is to be read back."""
+
+    ledger: LedgerPlace
+    sample_fraction: float = 1.0
+    sample_seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """Everything that a worker is told when it is started."""
+    """Everything that a worker is told when it is started.
+
+    ``ledger`` is where it appends what it has pushed; with ``verify`` it only reads.
+    """
 
     config: RunConfig
     target: Target
     share: Share
+    ledger: LedgerPlace | None = None
+    verify: VerifyTask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +147,24 @@ class StagesMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class SpotChecked:
+    """From a worker after a spot check: those of the cycle so far."""
+
+    worker: int
+    cycle: int
+    report: SpotCheckReport
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFailed:
+    """From a worker: nothing more goes into the ledger, from this cycle on."""
+
+    worker: int
+    cycle: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """From a worker: all its cycles are over."""
 
@@ -140,5 +182,14 @@ class WorkerFailed:
 
 ToWorker = Go | EndWrite | Stop | MeasureStages
 FromWorker = (
-    Ready | Alive | Progress | WriteEnded | ReadEnded | StagesMeasured | Finished | WorkerFailed
+    Ready
+    | Alive
+    | Progress
+    | WriteEnded
+    | ReadEnded
+    | SpotChecked
+    | LedgerFailed
+    | StagesMeasured
+    | Finished
+    | WorkerFailed
 )

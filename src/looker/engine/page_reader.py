@@ -44,8 +44,12 @@ class PageReader:
         stop: asyncio.Event,
         report: ReadReport,
         visibility: Visibility | None = None,
+        fresh: bool | None = None,
     ) -> None:
-        """``answer_bytes`` tells how long an answer to a page may be: longer ones are not read."""
+        """``answer_bytes`` tells how long an answer to a page may be: longer ones are not read.
+
+        ``fresh`` tells whether to ask past any cache; None: only where something is missing.
+        """
         self._client = client
         self._compare = compare
         self._executor = executor
@@ -57,6 +61,7 @@ class PageReader:
         self._stop = stop
         self._report = report
         self._visibility = visibility
+        self._fresh = fresh
 
     async def read(self, page: Page) -> list[PageProof]:
         """Read a page, in parts where the target wants that; TargetError if it gives no answer.
@@ -101,7 +106,7 @@ class PageReader:
         loop = asyncio.get_running_loop()
         deadline_ns = self._clock.monotonic_ns() + self._grace_ns
         pause_s = _FIRST_GRACE_PAUSE_S
-        fresh = False
+        fresh = bool(self._fresh)
         watch = None if self._visibility is None else self._visibility.of_page()
         divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
         while True:
@@ -134,4 +139,4 @@ class PageReader:
                 return proof
             await asyncio.sleep(min(pause_s, remaining_s))
             pause_s *= 2
-            fresh = True
+            fresh = self._fresh is not False

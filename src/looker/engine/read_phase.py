@@ -1,4 +1,4 @@
-"""The read phase of one worker: reads back what the cycle wrote, and compares."""
+"""The read phase of one worker: reads back what was written, and compares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadAp
 from looker.model.fragment import FragmentState
 from looker.model.mismatch import Findings
 from looker.model.query import MAX_ANSWER_BYTES
-from looker.model.report import PhaseTimes, ReadReport
+from looker.model.report import ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
 from looker.verify.modes import (
@@ -32,7 +32,7 @@ from looker.verify.modes import (
 from looker.verify.pages import PageLimits, Selection, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -41,12 +41,10 @@ if TYPE_CHECKING:
     from looker.clock import Clock
     from looker.generate.content import Content
     from looker.model.config import RunConfig
-    from looker.verify.ledger import Ledger
     from looker.verify.pages import Page
+    from looker.verify.parts import Part
     from looker.verify.proof import ChecksumLedger, PageProof
 
-_BAND_ROWS: Final = 1_000_000
-"""Ledger rows that are looked at together: some 100 MB with their order and sums."""
 _MAX_ENTRIES: Final = 5_000
 """Loki's ``max_entries_limit_per_query``, as it comes."""
 _MAX_UNLIMITED_ENTRIES: Final = 50_000
@@ -55,7 +53,7 @@ _MAX_LOG_ANSWER_BYTES: Final = 3_000_000
 _MAX_METRIC_SAMPLES: Final = 200_000
 _STREAMS_PER_MATCHER: Final = 50
 _ROW_BYTES: Final = 256
-_SAMPLE_BYTES: Final = 64
+_SAMPLE_BYTES: Final = {ReadApi.QUERY: 48, ReadApi.REMOTE_READ: 24}
 _SERIES_BYTES: Final = 512
 """What comes with a line, a metric sample and a label set, at most: punctuation, added labels."""
 _ANSWER_SLACK_BYTES: Final = 4 << 20
@@ -65,8 +63,16 @@ _CHOICE_GENERATION: Final = 2**41
 """Keeps the hash that chooses streams for a sparse read apart from that of content."""
 
 
+class Choice(Protocol):
+    """Which streams are read."""
+
+    def __call__(self, first: int, end: int) -> np.ndarray[Any, Any]:
+        """Return those of the streams ``first`` to ``end - 1`` that are, ascending."""
+        ...
+
+
 class ReadPhase:
-    """Reads back a cycle's streams page by page; comparing runs in a thread beside the loop."""
+    """Reads streams back page by page; comparing runs in a thread beside the loop."""
 
     def __init__(
         self,
@@ -75,33 +81,33 @@ class ReadPhase:
         target: Target,
         client: Client,
         content: Content,
-        ledger: Ledger,
-        cycle: int,
-        streams: tuple[int, int],
-        read_n_streams: int | None,
+        parts: Iterable[Part],
+        cycle: int | None,
+        choose: Choice | None = None,
         n_readers: int,
         clock: Clock,
         stop: asyncio.Event,
-        acked_ns: NDArray[np.int64] | None = None,
+        report: ReadReport | None = None,
+        acked_ns: tuple[int, NDArray[np.int64]] | None = None,
     ) -> None:
-        """``streams`` are the worker's first stream and the end.
+        """``parts`` are the ledger's rows; ``cycle`` None reads all cycles.
 
-        ``acked_ns`` is when each of them was last acknowledged: see :mod:`.visibility`.
+        ``choose`` makes a sparse read. A ``report`` that is given is added to. ``acked_ns`` is the
+        worker's first stream, and when each from that on was last acknowledged: see
+        :mod:`.visibility`.
         """
         self._config = config
         self._target = target
         self._client = client
         self._content = content
-        self._ledger = ledger
+        self._parts = parts
         self._cycle = cycle
-        self._streams = streams
-        self._read_n_streams = read_n_streams
+        self._choose = choose
         self._n_readers = n_readers
         self._clock = clock
         self._stop = stop
         self._acked_ns = acked_ns
-        findings = Findings(max_examples=config.max_examples)
-        self._report = ReadReport(complete=False, findings=findings, verify=config.verify)
+        self._report = empty_report(config) if report is None else report
         self._cpu_begun_s = 0.0
         self._begun_ns = 0
         self._compare = comparison(config, target, content)
@@ -116,31 +122,38 @@ class ReadPhase:
         own is raised.
         """
         report = self._report
-        report.times = PhaseTimes(self._clock.wall_ns())
+        report.complete = False
+        times, begun_ns = report.times, self._clock.monotonic_ns()
+        self._begun_ns = begun_ns - max(0, times.finished_ns - times.started_ns)
+        times.started_ns = times.started_ns or self._clock.wall_ns()
         report.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
-        self._begun_ns = self._clock.monotonic_ns()
-        self._cpu_begun_s = time.process_time()
+        self._cpu_begun_s = time.process_time() - report.cpu_s
         complete = True
+        earlier: ChecksumLedger | None = None
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
-            for first, end in self._bands():
-                rows = self._ledger.rows_of(first, end)
-                proof = ledger_for(self._config.verify, rows, self._content)
+            for part in self._parts:
+                proof = ledger_for(self._config.verify, part.rows, self._content)
+                if earlier is not None and not part.window.is_first:
+                    proof.carry(earlier)
                 reader = PageReader(
                     client=self._client,
                     compare=self._compare,
                     executor=executor,
                     limits=self._limits,
-                    answer_bytes=self._answer_bytes,
+                    answer_bytes=answer_bytes(
+                        self._config, self._content, self._target, self._limits
+                    ),
                     grace_s=self._config.read_grace_s,
                     clock=self._clock,
                     stop=self._stop,
                     report=report,
-                    visibility=self._visibility(rows),
+                    visibility=self._visibility(part.rows),
                 )
-                complete &= await self._read_band(self._pages(rows, first, end), proof, reader)
+                complete &= await self._read_part(self._pages(part), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
                 if isinstance(proof, SumsOfSending):
                     self._merge(proof.findings)
+                earlier = proof
                 if not complete:
                     break
         report.complete = complete
@@ -156,10 +169,10 @@ class ReadPhase:
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
 
-    async def _read_band(
+    async def _read_part(
         self, todo: Iterator[Page], proof: ChecksumLedger, reader: PageReader
     ) -> bool:
-        """Read the pages of a band; return whether all were."""
+        """Read the pages of a part; return whether all were."""
 
         async def read() -> bool:
             for page in todo:
@@ -184,78 +197,59 @@ class ReadPhase:
 
     def _merge(self, findings: Findings) -> None:
         """Add a page's findings; what compares does not know in which cycle it does."""
-        findings.examples = [replace(one, cycle=self._cycle) for one in findings.examples]
+        cycle = self._cycle or 0
+        findings.examples = [replace(one, cycle=cycle) for one in findings.examples]
         self._report.findings.merge(findings)
 
     def _visibility(self, rows: NDArray[Any]) -> Visibility | None:
-        if self._acked_ns is None:
+        if self._acked_ns is None or self._cycle is None:
             return None
+        first_stream, acked_ns = self._acked_ns
         return Visibility(
             rows,
             cycle=self._cycle,
             n_samples=self._content.n_samples,
-            acked_ns=self._acked_ns,
-            first_stream=self._streams[0],
+            acked_ns=acked_ns,
+            first_stream=first_stream,
             report=self._report,
         )
 
-    def _answer_bytes(self, page: Page) -> int:
-        """Return how long the answer to a page may be: several times what it should be.
-
-        Parsing multiplies it, so it has to be bounded by what was asked for.
-        """
-        scheme, n_samples = self._content.scheme, page.expectation.n_samples
-        label_bytes = sum(len(name) + len(value) for name, value in scheme.labels(0).items())
-        if self._config.mode is Mode.LOGS:
-            n_samples = max(n_samples, min(self._limits.max_answer, _MAX_UNLIMITED_ENTRIES))
-            sample_bytes = self._config.n_chars_per_line + _ROW_BYTES
-        else:
-            sample_bytes = _SAMPLE_BYTES
-        labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
-        due_bytes = n_samples * sample_bytes + labels_bytes
-        return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
-
-    def _bands(self) -> Iterator[tuple[int, int]]:
-        """Cut the worker's streams into bands of whole groups with a bounded number of rows."""
-        first, end = self._streams
-        size = self._content.scheme.group_size
-        rows_per_stream = max(1, len(self._ledger) // max(1, end - first))
-        step = max(1, _BAND_ROWS // rows_per_stream // size) * size
-        for begin in range(first, end, step):
-            yield begin, min(begin + step, end)
-
-    def _pages(self, rows: np.ndarray[Any, Any], first: int, end: int) -> Iterator[Page]:
-        chosen = self._chosen_streams()
-        if chosen is None:
-            self._report.streams_selected += end - first
-        else:
-            chosen = chosen[(chosen >= first) & (chosen < end)]
-            self._report.streams_selected += len(chosen)
-        current = rows["state"][rows["cycle"] == self._cycle]
-        if not (current != FragmentState.REJECTED).any():
+    def _pages(self, part: Part) -> Iterator[Page]:
+        first, end = part.first_stream, part.end_stream
+        chosen = None if self._choose is None else self._choose(first, end)
+        if part.window.is_first:
+            self._report.streams_selected += end - first if chosen is None else len(chosen)
+        states = part.rows["state"]
+        if self._cycle is not None:
+            states = states[part.rows["cycle"] == self._cycle]
+        if not (states != FragmentState.REJECTED).any():
             # nothing was stored, by all that is known; perhaps nobody is there to be asked
             return
-        for selection, numbers in self._selections(rows, first, end, chosen):
+        for selection, numbers in self._selections(part, chosen):
             yield from pages(
-                self._content, selection, rows[numbers], numbers, self._cycle, self._limits
+                self._content,
+                selection,
+                part.rows[numbers],
+                numbers,
+                self._cycle,
+                self._limits,
+                part.window,
+                is_open=part.is_open,
             )
 
     def _selections(
-        self,
-        rows: np.ndarray[Any, Any],
-        first: int,
-        end: int,
-        chosen: np.ndarray[Any, Any] | None,
+        self, part: Part, chosen: np.ndarray[Any, Any] | None
     ) -> Iterator[tuple[Selection, np.ndarray[Any, Any]]]:
         """Yield what to select, and the ledger rows that belong to it."""
-        streams = rows["stream"]
+        streams = part.rows["stream"]
         size = self._content.scheme.group_size
-        for group_first in range(first, end, size):
-            group_end = min(group_first + size, end)
+        for group_first in range(part.first_stream, part.end_stream, size):
+            group_end = min(group_first + size, part.end_stream)
             low, high = np.searchsorted(streams, [group_first, group_end])
-            if chosen is None and (high - low) * self._content.n_samples <= (
+            few = (high - low) * self._content.n_samples <= (
                 self._limits.max_samples * (group_end - group_first) // 4
-            ):
+            )
+            if chosen is None and few and not part.is_open:
                 selection = Selection.of_group(self._content, group_first // size)
                 yield selection, np.arange(low, high)
                 continue
@@ -268,20 +262,56 @@ class ReadPhase:
             per_stream = (high - low) * self._content.n_samples / (group_end - group_first)
             together = int(self._limits.max_samples // max(1, per_stream))
             together = max(1, min(_STREAMS_PER_MATCHER, together))
+            if part.is_open:
+                # up to its own last sample: what another has behind that is not known
+                together = 1
             for at in range(0, len(names), together):
-                part = names[at : at + together]
-                low_part, high_part = np.searchsorted(streams, [part[0], part[-1] + 1])
-                numbers = np.arange(low_part, high_part)
-                numbers = numbers[np.isin(streams[numbers], part)]
-                yield Selection.of_streams(self._content, part.tolist()), numbers
+                some = names[at : at + together]
+                low_some, high_some = np.searchsorted(streams, [some[0], some[-1] + 1])
+                numbers = np.arange(low_some, high_some)
+                numbers = numbers[np.isin(streams[numbers], some)]
+                yield Selection.of_streams(self._content, some.tolist()), numbers
 
-    def _chosen_streams(self) -> np.ndarray[Any, Any] | None:
-        """Return the streams of a sparse read, ascending; None for all."""
-        if self._read_n_streams is None:
-            return None
-        numbers = np.arange(*self._streams, dtype=np.uint32)
-        keys = stream_keys(self._content.seed, _CHOICE_GENERATION + self._cycle, numbers)
-        return np.sort(numbers[np.argsort(keys)[: self._read_n_streams]])
+
+def sparse(
+    content: Content, cycle: int, streams: tuple[int, int], n_streams: int | None
+) -> Choice | None:
+    """Return a choice of ``n_streams`` of a worker's streams, anew for each cycle; None for all."""
+    if n_streams is None:
+        return None
+    numbers = np.arange(*streams, dtype=np.uint32)
+    keys = stream_keys(content.seed, _CHOICE_GENERATION + cycle, numbers)
+    chosen = np.sort(numbers[np.argsort(keys)[:n_streams]])
+    return lambda first, end: chosen[(chosen >= first) & (chosen < end)]
+
+
+def empty_report(config: RunConfig) -> ReadReport:
+    """Return a report of a read phase that has not begun."""
+    findings = Findings(max_examples=config.max_examples)
+    return ReadReport(complete=False, findings=findings, verify=config.verify)
+
+
+def answer_bytes(
+    config: RunConfig, content: Content, target: Target, limits: PageLimits
+) -> Callable[[Page], int]:
+    """Return how long the answer to a page may be: several times what it should be.
+
+    Parsing multiplies it, so it has to be bounded by what was asked for.
+    """
+    label_bytes = sum(len(name) + len(value) for name, value in content.scheme.labels(0).items())
+
+    def bound(page: Page) -> int:
+        n_samples = page.expectation.n_samples
+        if config.mode is Mode.LOGS:
+            n_samples = max(n_samples, min(limits.max_answer, _MAX_UNLIMITED_ENTRIES))
+            sample_bytes = config.n_chars_per_line + _ROW_BYTES
+        else:
+            sample_bytes = _SAMPLE_BYTES[target.read_api]
+        labels_bytes = len(page.expectation.counts) * (label_bytes + _SERIES_BYTES)
+        due_bytes = n_samples * sample_bytes + labels_bytes
+        return min(MAX_ANSWER_BYTES, _ANSWER_SLACK_BYTES + _ANSWER_FACTOR * due_bytes)
+
+    return bound
 
 
 def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | None:

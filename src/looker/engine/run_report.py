@@ -19,7 +19,9 @@ from looker.model.config import NS_PER_S, VerifyMode
 from looker.model.report import (
     SCHEMA_VERSION,
     CycleReport,
+    ReadReport,
     merged_read,
+    merged_spot_check,
     merged_write,
     rfc3339,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
-    from looker.model.report import ReadReport
+    from looker.model.report import SpotCheckReport
 
 RECENT_CYCLES: Final = 16
 """So many completed cycles are kept as they came; of earlier ones, JSON and sums."""
@@ -52,6 +54,14 @@ class WorkerRecord:
     cycles: dict[int, CycleReport] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """Of a ledger that is read back: what is told of it, and the time range of its samples."""
+
+    facts: Mapping[str, Any]
+    range_ns: tuple[int, int]
+
+
 @dataclass(slots=True)
 class RunReport:
     """A run as far as it has come.
@@ -68,6 +78,8 @@ class RunReport:
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     interrupted: bool = False
     faults: list[str] = field(default_factory=list)
+    ledger: LedgerFacts | None = None
+    """What is read back; None where a run writes and reads."""
     _archive: deque[dict[str, Any]] = field(
         default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
     )
@@ -84,6 +96,7 @@ class RunReport:
         merged = CycleReport(cycle, self.config.generation_of(cycle))
         merged.write = merged_write(part.write for part in parts)
         merged.read = merged_read(part.read for part in parts)
+        merged.spot_check = merged_spot_check(part.spot_check for part in parts)
         if merged.read is not None and len(self._readers(parts)) < len(self.workers):
             # a worker's part is missing: what was read is not all
             merged.read.complete = False
@@ -141,13 +154,13 @@ class RunReport:
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, of schema version 1."""
         totals = self.totals()
-        write, read = totals.write, totals.read
+        write, read, spot_check = totals.write, totals.read, totals.spot_check
         added = set() if read is None else read.findings.added_labels
         return {
             "schema_version": SCHEMA_VERSION,
             "looker_version": __version__,
             "invocation_id": self.config.invocation_id,
-            "mode": self.config.mode.value,
+            "mode": self.config.mode.value if self.ledger is None else "verify",
             "verdict": worst(totals.verdicts).value,
             "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
             "exit_code": int(self._exit_code(totals)),
@@ -167,33 +180,48 @@ class RunReport:
                 "adds": sorted(added),
                 "limits": dict(self.target.limits),
             },
+            **({} if self.ledger is None else {"ledger": dict(self.ledger.facts)}),
             "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
             "totals": {
-                "write": write.to_json(),
-                "read": self._read_json(read),
+                "write": self._written(write.to_json()),
+                "read": self._found_json(read),
+                "spot_check": self._found_json(spot_check),
             },
         }
 
-    def _read_json(self, read: ReadReport | None) -> dict[str, Any] | None:
-        """Return a read phase with each example's question to the target."""
-        if read is None:
+    def _written(self, write: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what a write phase has come to; None where there is none."""
+        return write if self.ledger is None else None
+
+    def _found_json(self, found: ReadReport | SpotCheckReport | None) -> dict[str, Any] | None:
+        """Return what was read back, with each example's question to the target."""
+        if found is None:
             return None
-        found = read.to_json()
-        since_ns, until_ns = self._range_ns(read)
-        for example, shown in zip(read.findings.examples, found["examples"], strict=True):
+        plain = found.to_json()
+        since_ns, until_ns = self._range_ns(found)
+        for example, shown in zip(found.findings.examples, plain["examples"], strict=True):
             question = by_hand(self.config, self.target, example, since_ns, until_ns)
             shown["query"] = None if question is None else question.to_json()
-        return found
+        return plain
 
-    def _range_ns(self, read: ReadReport) -> tuple[int, int]:
+    def _range_ns(self, found: ReadReport | SpotCheckReport) -> tuple[int, int]:
         """Return a time range in which every stream that was read has samples."""
         config = self.config
+        if self.ledger is not None:
+            return self.ledger.range_ns
         if config.start_time_ns is not None:
             return config.start_time_ns, config.start_time_ns + 3600 * NS_PER_S
-        return self.started_ns - int(config.max_lag_s * NS_PER_S), read.times.finished_ns
+        until_ns = found.times.finished_ns if isinstance(found, ReadReport) else self.finished_ns
+        return self.started_ns - int(config.max_lag_s * NS_PER_S), until_ns
 
     def _part_json(self, part: CycleReport) -> dict[str, Any]:
-        return {**part.to_json(), "read": self._read_json(part.read)}
+        plain = part.to_json()
+        return {
+            **plain,
+            "write": self._written(plain["write"]),
+            "read": self._found_json(part.read),
+            "spot_check": self._found_json(part.spot_check),
+        }
 
     def _cycle_json(self, cycle: CycleReport) -> dict[str, Any]:
         return {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.clock import Clock
-    from looker.generate.encoder import Encoder
+    from looker.generate.encoder import EncodedBatch, Encoder
     from looker.generate.population import Population
-    from looker.model.fragment import FragmentBatch, FragmentState
+    from looker.model.fragment import FragmentState
     from looker.verify.ledger import Ledger, LedgerSlice
 
 BATCH_BYTES: Final = 4 << 20
@@ -35,38 +36,44 @@ _LONGEST_WAIT_S: Final = 1.0
 class Message:
     """One push message: its compressed body, and which fragments it holds.
 
-    ``newest_ns`` is the newest timestamp of its first fragment; ``offsets`` is where the fragments
-    begin in the uncompressed body, and where that ends.
+    ``part`` are its fragments among those that were encoded together, ``offsets`` int64 where
+    these begin in the bytes of all, and where the last one ends. ``newest_ns`` is the newest
+    timestamp of its first fragment.
     """
 
     number: int
     body: memoryview
     newest_ns: int
-    streams: NDArray[np.uint32]
+    batch_streams: NDArray[np.uint32]
     part: slice
     offsets: NDArray[np.int64]
     ledger: LedgerSlice | None
-    waits_for: frozenset[int] = field(default=frozenset())
+    waits_for: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of fragments."""
+        return int(self.part.stop - self.part.start)
+
+    @property
+    def streams(self) -> NDArray[np.uint32]:
+        """The streams of its fragments."""
+        return self.batch_streams[self.part]
+
+    @property
+    def n_bytes(self) -> int:
+        """Length of the body before it was compressed."""
+        return int(self.offsets[self.part.stop] - self.offsets[self.part.start])
 
     def divided(self, n_fragments: int) -> list[Message]:
         """Return messages of at most ``n_fragments`` with the same fragments, in order."""
-        raw = memoryview(decompress(self.body, int(self.offsets[-1])))
+        raw = memoryview(decompress(self.body, self.n_bytes))
+        begin = int(self.offsets[self.part.start])
         messages = []
-        for first in range(0, len(self.streams), n_fragments):
-            last = min(first + n_fragments, len(self.streams))
-            offsets = self.offsets[first : last + 1]
-            part = slice(self.part.start + first, self.part.start + last)
-            messages.append(
-                Message(
-                    self.number,
-                    compress(raw[int(offsets[0]) : int(offsets[-1])]),
-                    self.newest_ns,
-                    self.streams[first:last],
-                    part,
-                    offsets - offsets[0],
-                    self.ledger,
-                )
-            )
+        for first in range(self.part.start, self.part.stop, n_fragments):
+            part = slice(first, min(first + n_fragments, self.part.stop))
+            low, high = int(self.offsets[part.start]), int(self.offsets[part.stop])
+            body = compress(raw[low - begin : high - begin])
+            messages.append(replace(self, body=body, part=part))
         return messages
 
     def settle(self, state: FragmentState, *, sent_again: bool) -> None:
@@ -75,12 +82,25 @@ class Message:
             self.ledger.settle(self.part, state, sent_again=sent_again)
 
 
+class _Wants(Enum):
+    """What the generator thread waits for."""
+
+    NOTHING = auto()
+    ROOM = auto()
+    ANSWERS = auto()
+
+
 class MessageSource:
     """Generates the messages of one write phase in a thread of its own.
 
     numpy and snappy release the interpreter, so that the event loop goes on meanwhile. A stream's
     next fragment may be generated while its predecessor is on the wire, and is handed out only
     when the outcome of that is known: a stream's samples arrive in order.
+
+    There is no lock. The population belongs to the generator thread, and what is known of outcomes
+    to the thread that takes and resolves; messages go one way and come back the other way in
+    deques, whose ends are safe to use from two threads. A thread that waits says so first and looks
+    again then, so that no news is missed; the other one wakes it only if it waits.
     """
 
     def __init__(
@@ -108,12 +128,18 @@ class MessageSource:
         self._max_queued = max(2, 2 * n_writers)
         self._clock = clock
         self._wake = wake
-        self._changed = threading.Condition()
         self._queue: deque[Message] = deque()
-        self._queued_bytes = 0
-        self._unresolved: set[int] = set()
-        self._last_message = np.full(population.n, -1, np.int64)
+        self._answered: deque[Message] = deque()
+        # each is counted up by one thread only
+        self._n_bytes_put = 0
+        self._n_bytes_taken = 0
+        self._outcomes = _Outcomes()
+        # the last 32 bits of the number of each stream's last message
+        self._last_message = np.zeros(population.n, np.uint32)
         self._next_number = 0
+        self._wants = _Wants.NOTHING
+        self._hungry = False
+        self._news = threading.Event()
         self._stopping = False
         self._ended = False
         self._error: BaseException | None = None
@@ -130,10 +156,9 @@ class MessageSource:
 
     def stop(self) -> None:
         """Generate nothing more; what is queued and not taken is dropped as unsent."""
-        with self._changed:
-            self._stopping = True
-            self._queue.clear()
-            self._changed.notify_all()
+        self._stopping = True
+        self._queue.clear()
+        self._news.set()
         self._wake()
 
     def join(self) -> None:
@@ -145,19 +170,21 @@ class MessageSource:
     @property
     def exhausted(self) -> bool:
         """Whether no further message will come."""
-        with self._changed:
-            return self._ended and not self._queue
+        # in this order: a message may come right before the end
+        return self._ended and (self._stopping or not self._queue)
 
     def take(self) -> Message | None:
         """Return the first message whose predecessors are answered for, if there is one."""
-        with self._changed:
-            for index, message in enumerate(self._queue):
-                if self._unresolved.isdisjoint(message.waits_for):
-                    del self._queue[index]
-                    self._queued_bytes -= len(message.body)
-                    self._changed.notify_all()
-                    return message
-        return None
+        message = self._next()
+        if message is None:
+            self._hungry = True
+            message = self._next()
+            if message is None:
+                return None
+        self._n_bytes_taken += len(message.body)
+        if self._wants is _Wants.ROOM and self._has_room():
+            self._news.set()
+        return message
 
     def limit_fragments(self, n_fragments: int) -> None:
         """Put at most ``n_fragments`` into a message from now on."""
@@ -165,10 +192,10 @@ class MessageSource:
 
     def resolve(self, message: Message) -> None:
         """Note that the outcome of a message is known: its streams may go on."""
-        with self._changed:
-            self._unresolved.discard(message.number)
-            self._population.resolve(message.streams)
-            self._changed.notify_all()
+        self._outcomes.add(message.number)
+        self._answered.append(message)
+        if self._wants is _Wants.ANSWERS:
+            self._news.set()
 
     @property
     def idle_ns(self) -> int:
@@ -189,84 +216,136 @@ class MessageSource:
         except BaseException as error:  # noqa: BLE001 - it is raised again by join()
             self._error = error
         finally:
-            with self._changed:
-                self._ended = True
+            self._ended = True
             self._idle_since_ns = self._clock.monotonic_ns()
             self._wake()
 
     def _generate(self) -> None:
-        n_wanted = self._per_message * self._messages_per_batch
+        n_messages = self._messages_per_batch
         newest_wall_ns = 0
         while self._wait_for_room():
+            self._take_answers()
             now_ns = self._clock.wall_ns()
             self.wall_went_back_ns = max(self.wall_went_back_ns, newest_wall_ns - now_ns)
             newest_wall_ns = max(newest_wall_ns, now_ns)
-            with self._changed:
-                picked = self._population.pick(n_wanted, now_ns)
-                if picked is None:
-                    if self._population.exhausted():
-                        return
-                    with self._idle():
-                        self._wait_for_streams(now_ns)
-                    continue
+            picked = self._population.pick(self._per_message * n_messages, now_ns)
+            if picked is None:
+                if self._population.exhausted():
+                    return
+                self._wait_for_streams(now_ns)
+                continue
             self.forward_leaps += picked.n_leaps
             encoded = self._encoder.encode(picked.batch)
             ledger_slice = None
             if self._ledger is not None:
                 ledger_slice = self._ledger.append(encoded, self._cycle)
-            for part, raw in encoded.messages(self._per_message):
-                offsets = encoded.offsets[part.start : part.stop + 1]
-                offsets = offsets - offsets[0]
-                self._enqueue(compress(raw.data), encoded.batch, part, offsets, ledger_slice)
+            self._enqueue(encoded, ledger_slice)
+
+    def _next(self) -> Message | None:
+        queue = self._queue
+        passed: list[Message] = []
+        found = None
+        while queue and not self._stopping:
+            message = queue.popleft()
+            if not message.waits_for or self._outcomes.all_known(message.waits_for):
+                found = message
+                break
+            passed.append(message)
+        queue.extendleft(reversed(passed))
+        return found
+
+    def _take_answers(self) -> None:
+        """Let the streams go on whose fragments have been answered for."""
+        answered = self._answered
+        streams = [answered.popleft().streams for _ in range(len(answered))]
+        if streams:
+            self._population.resolve(np.concatenate(streams))
+
+    def _has_room(self) -> bool:
+        n_bytes = self._n_bytes_put - self._n_bytes_taken
+        return len(self._queue) < self._max_queued and n_bytes < QUEUE_BYTES
 
     def _wait_for_room(self) -> bool:
-        with self._changed, self._idle():
-            self._changed.wait_for(
-                lambda: (
-                    self._stopping
-                    or (len(self._queue) < self._max_queued and self._queued_bytes < QUEUE_BYTES)
-                )
-            )
-            return not self._stopping
+        while not self._stopping and not self._has_room():
+            self._wait(_Wants.ROOM, self._has_room, None)
+        return not self._stopping
 
     def _wait_for_streams(self, now_ns: int) -> None:
-        """Sleep until a stream is ready, or until an answer changes what is; lock held."""
+        """Sleep until a stream is ready, or until an answer changes what is."""
         ready_ns = self._population.next_ready_ns(now_ns)
-        if ready_ns is None:
-            self._changed.wait(_LONGEST_WAIT_S)
-            return
-        throttled = not self._queue
+        throttled = ready_ns is not None and not self._queue
+        timeout_s = _LONGEST_WAIT_S
+        if ready_ns is not None:
+            timeout_s = min(timeout_s, max(0.0, (ready_ns - now_ns) / 1e9))
         begun = self._clock.monotonic_ns()
-        self._changed.wait(min(_LONGEST_WAIT_S, max(0.0, (ready_ns - now_ns) / 1e9)))
+        self._wait(_Wants.ANSWERS, lambda: bool(self._answered), timeout_s)
         if throttled:
             self.throttled_ns += self._clock.monotonic_ns() - begun
 
-    def _enqueue(
-        self,
-        body: memoryview,
-        batch: FragmentBatch,
-        part: slice,
-        offsets: NDArray[np.int64],
-        ledger_slice: LedgerSlice | None,
-    ) -> None:
-        streams = batch.streams[part]
-        width_ns = (batch.n_samples - 1) * batch.step_ns
-        newest_ns = int(batch.start_ns[part.start]) + width_ns
-        index = streams - np.uint32(self._population.first)
-        with self._changed:
+    def _wait(self, wants: _Wants, there: Callable[[], bool], timeout_s: float | None) -> None:
+        self._news.clear()
+        self._wants = wants
+        if not self._stopping and not there():
+            with self._idle():
+                self._news.wait(timeout_s)
+        self._wants = _Wants.NOTHING
+
+    def _enqueue(self, encoded: EncodedBatch, ledger_slice: LedgerSlice | None) -> None:
+        """Cut a batch into messages, compress them, and hand them over."""
+        batch = encoded.batch
+        index = batch.streams - np.uint32(self._population.first)
+        # only these have a fragment that is not answered for yet
+        waiting = self._population.outstanding[index] >= MAX_OUTSTANDING
+        n_fragments, number = self._per_message, self._next_number
+        numbers = number + np.arange(len(batch)) // n_fragments
+        earlier = None
+        if waiting.any():
+            # fewer than 2**32 messages ago
+            n_ago = (numbers[0] - self._last_message[index]) & 0xFFFF_FFFF
+            earlier = numbers[0] - n_ago
+        self._last_message[index] = numbers & 0xFFFF_FFFF
+        self._next_number = int(numbers[-1]) + 1
+        newest_ns = batch.start_ns[::n_fragments] + (batch.n_samples - 1) * batch.step_ns
+        messages = zip(encoded.messages(n_fragments), newest_ns.tolist(), strict=True)
+        for (part, raw), newest in messages:
+            waits_for: tuple[int, ...] = ()
+            if earlier is not None:
+                waits_for = tuple(np.unique(earlier[part][waiting[part]]).tolist())
+            body = compress(raw.data)
+            message = Message(
+                number,
+                body,
+                newest,
+                batch.streams,
+                part,
+                encoded.offsets,
+                ledger_slice,
+                waits_for,
+            )
+            number += 1
             if self._stopping:
                 return
-            number = self._next_number
-            self._next_number += 1
-            waits_for: frozenset[int] = frozenset()
-            if (self._population.outstanding[index] >= MAX_OUTSTANDING).any():
-                earlier = np.unique(self._last_message[index]).tolist()
-                waits_for = frozenset(self._unresolved.intersection(earlier))
-            self._last_message[index] = number
-            self._unresolved.add(number)
-            message = Message(
-                number, body, newest_ns, streams, part, offsets, ledger_slice, waits_for
-            )
+            self._n_bytes_put += len(body)
             self._queue.append(message)
-            self._queued_bytes += len(body)
-        self._wake()
+            if self._hungry:
+                self._hungry = False
+                self._wake()
+
+
+class _Outcomes:
+    """The numbers of the messages whose outcome is known; nearly all of them are a range."""
+
+    def __init__(self) -> None:
+        self._end = 0
+        self._beyond: set[int] = set()
+
+    def add(self, number: int) -> None:
+        """Note one that was not known."""
+        self._beyond.add(number)
+        while self._end in self._beyond:
+            self._beyond.discard(self._end)
+            self._end += 1
+
+    def all_known(self, numbers: tuple[int, ...]) -> bool:
+        """Whether all of these are known."""
+        return all(number < self._end or number in self._beyond for number in numbers)

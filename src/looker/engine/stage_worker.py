@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from looker.backend.api import Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan(WorkerPlan):
     """What such a worker is told: ``target`` discards pushes, ``storing`` keeps them."""
 

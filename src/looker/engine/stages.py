@@ -23,6 +23,7 @@ from looker.model.calibration import Stage, StageWork, summed
 from looker.model.config import Mode
 from looker.model.fragment import FragmentState
 from looker.verify.ledger import Ledger
+from looker.verify.parts import MAX_PART_ROWS, parts_of_run
 from looker.wire.snappy import compress
 
 if TYPE_CHECKING:
@@ -220,10 +221,13 @@ class ReadBack:
             target=self._target,
             client=self._client,
             content=self._content,
-            ledger=self._ledger,
+            parts=parts_of_run(
+                self._ledger,
+                self._streams,
+                group_size=self._config.group_size,
+                max_rows=MAX_PART_ROWS,
+            ),
             cycle=0,
-            streams=self._streams,
-            read_n_streams=None,
             n_readers=self._n_readers,
             clock=self._clock,
             stop=asyncio.Event(),

@@ -20,33 +20,35 @@ from looker.backend.client import Client
 from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
+from looker.engine.allocator import return_freed_memory
 from looker.engine.channel import Sender
+from looker.engine.ledger_keeper import LedgerKeeper
 from looker.engine.messages import (
     Alive,
     EndWrite,
     Finished,
     Go,
+    LedgerFailed,
     Phase,
     Progress,
     ReadEnded,
     Ready,
+    SpotChecked,
     Stop,
     WorkerFailed,
     WorkerPlan,
     WriteEnded,
 )
-from looker.engine.read_phase import ReadPhase
 from looker.engine.write_phase import WritePhase
 from looker.errors import ExitCode
 from looker.generate.content import Content
 from looker.generate.disorder import Disorder
-from looker.generate.logs import LogEncoder
-from looker.generate.metrics import MetricEncoder
 from looker.generate.mixer import mix64
 from looker.generate.population import Coupling, Population
 from looker.model.config import NS_PER_MS, NS_PER_S, Mode
 from looker.model.report import ReadReport
 from looker.verify.ledger import Ledger
+from looker.verify.parts import MAX_PART_ROWS, parts_of_run
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -54,10 +56,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.clock import Clock
+    from looker.engine.messages import VerifyTask
+    from looker.engine.read_phase import ReadPhase
+    from looker.engine.spot_check import SpotChecks
+    from looker.engine.verify_run import VerifyPhase
     from looker.generate.encoder import Encoder
     from looker.model.config import RunConfig
 
 _HEARTBEAT_S: Final = 0.5
+_END_OF_TIME_NS: Final = 2**63 - 1
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long the generator thread may keep the interpreter from the event loop."""
 
@@ -67,6 +74,7 @@ def worker_main(
 ) -> None:
     """Run a worker until its cycles are over, it is stopped, or its parent is gone."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    return_freed_memory()
     sender = Sender(results)
     index = plan.share.worker
     # jitter must differ between workers, and needs no more
@@ -89,6 +97,13 @@ class Worker:
         self._config = plan.config
         self._share = plan.share
         self._target = plan.target
+        self._verify = plan.verify
+        self._spot_checks: SpotChecks | None = None
+        self._keeper: LedgerKeeper | None = None
+        if plan.ledger is not None:
+            self._keeper = LedgerKeeper(
+                plan.ledger, plan.share, plan.config.group_size, MAX_PART_ROWS
+            )
         self._sender = sender
         self._clock = clock
         self._stop = asyncio.Event()
@@ -96,12 +111,12 @@ class Worker:
         self._gates: dict[Go, asyncio.Event] = {}
         self._generation = -1
         self._cycle = 0
-        self._phase: WritePhase | ReadPhase | None = None
+        self._phase: WritePhase | ReadPhase | VerifyPhase | None = None
         self._population: Population
         self._content: Content
         self._encoder: Encoder
         self._ledger: Ledger | None = None
-        self._acked_ns: NDArray[np.int64]
+        self._acked_ns: NDArray[np.int64] | None = None
 
     async def run(self, commands: Connection[Any, Any]) -> None:
         """Go through the cycles as the coordinator allows."""
@@ -113,56 +128,136 @@ class Worker:
         index = self._share.worker
         self._sender.put(Ready(index, os.getpid(), socket.gethostname()))
         heartbeat = asyncio.ensure_future(self._heartbeat())
+        config = self._config
+        # one more for spot checks
+        limit = max(self._share.n_writers, self._share.n_readers) + 1
+        tls = context_for(self._target.url, config)
         try:
-            await self._cycles()
+            async with Transport(max_connections=limit, ssl_context=tls) as transport:
+                api = api_for(self._target)
+                client = Client(
+                    transport,
+                    api,
+                    config.retry,
+                    self._clock,
+                    self._stop,
+                    config.request_timeout_s,
+                )
+                if self._verify is None:
+                    await self._checked_cycles(client)
+                    await self._end_ledger()
+                else:
+                    await self._read_ledger(client, self._verify)
         finally:
             heartbeat.cancel()
 
-    async def _cycles(self) -> None:
+    async def _checked_cycles(self, client: Client) -> None:
+        """Go through the cycles, with spot checks beside them if they are wanted."""
+        config = self._config
+        if config.spot_check_every_s is None:
+            await self._cycles(client)
+            return
+        # a worker is ready sooner without what it may never need
+        from looker.engine.spot_check import SpotChecks  # noqa: PLC0415
+
+        index = self._share.worker
+        self._spot_checks = SpotChecks(
+            config=config,
+            target=self._target,
+            client=client,
+            clock=self._clock,
+            stop=self._stop,
+            every_s=config.spot_check_every_s,
+            tell=lambda cycle, report: self._sender.put(SpotChecked(index, cycle, report)),
+            seed=mix64(config.seed + index),
+        )
+        try:
+            # a fault of Looker's own in one of them ends the other
+            async with asyncio.TaskGroup() as tasks:
+                checking = tasks.create_task(self._spot_checks.run())
+                await self._cycles(client)
+                self._spot_checks.end()
+                if self._stop.is_set():
+                    checking.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _cycles(self, client: Client) -> None:
         config, index = self._config, self._share.worker
-        limit = max(self._share.n_writers, self._share.n_readers)
-        tls = context_for(self._target.url, config)
-        async with Transport(max_connections=limit, ssl_context=tls) as transport:
-            client = Client(
-                transport,
-                api_for(self._target),
-                config.retry,
-                self._clock,
-                self._stop,
-                config.request_timeout_s,
-            )
-            for cycle in count():
-                if cycle == config.n_cycles > 0:
-                    return
-                self._cycle = cycle
-                if not await self._pass(Go(cycle, Phase.WRITE)):
-                    return
-                self._enter_generation(cycle)
-                writing = self._phase = self._write_phase(client, cycle)
-                report = await writing.run()
-                self._phase = None
-                self._sender.put(WriteEnded(index, cycle, report))
-                # what was acknowledged is still read if the target has refused the rest
-                if not await self._pass(Go(cycle, Phase.READ)):
-                    return
-                read_report = await self._read(client, cycle)
-                self._phase = None
-                self._sender.put(ReadEnded(index, cycle, read_report))
-                if report.refusal is not None and not config.allow_rejected:
-                    return
+        for cycle in count():
+            if cycle == config.n_cycles > 0:
+                return
+            self._cycle = cycle
+            if not await self._pass(Go(cycle, Phase.WRITE)):
+                return
+            self._enter_generation(cycle)
+            if self._spot_checks is not None and self._ledger is not None:
+                self._spot_checks.enter(cycle, self._generation, self._ledger)
+            writing = self._phase = self._write_phase(client, cycle)
+            report = await writing.run()
+            self._phase = None
+            del writing
+            await self._keep(cycle)
+            self._sender.put(WriteEnded(index, cycle, report))
+            # what was acknowledged is still read if the target has refused the rest
+            if not await self._pass(Go(cycle, Phase.READ)):
+                return
+            read_report = await self._read(client, cycle)
+            self._phase = None
+            self._sender.put(ReadEnded(index, cycle, read_report))
+            if report.refusal is not None and not config.allow_rejected:
+                return
+            if cycle + 1 != config.n_cycles:
                 self._forget()
+
+    async def _read_ledger(self, client: Client, task: VerifyTask) -> None:
+        """Read an earlier run's ledger back: a cycle that has a read phase only."""
+        if not await self._pass(Go(0, Phase.READ)):
+            return
+        from looker.engine.verify_run import VerifyPhase  # noqa: PLC0415 - see above
+
+        reading = self._phase = VerifyPhase(
+            config=self._config,
+            target=self._target,
+            client=client,
+            task=task,
+            share=self._share,
+            clock=self._clock,
+            stop=self._stop,
+        )
+        report = await reading.run()
+        self._phase = None
+        self._sender.put(ReadEnded(self._share.worker, 0, report))
+
+    async def _keep(self, cycle: int) -> None:
+        """Append to the ledger file what the write phase has pushed."""
+        keeper, ledger, generation = self._keeper, self._ledger, self._generation
+        if keeper is None or ledger is None:
+            return
+        reason = await asyncio.to_thread(keeper.keep, ledger, cycle, generation)
+        if reason is not None:
+            self._sender.put(LedgerFailed(self._share.worker, cycle, reason))
+
+    async def _end_ledger(self) -> None:
+        if self._keeper is None:
+            return
+        reason = await asyncio.to_thread(self._keeper.end)
+        self._keeper.close()
+        if reason is not None:
+            self._sender.put(LedgerFailed(self._share.worker, self._cycle + 1, reason))
 
     def _enter_generation(self, cycle: int) -> None:
         generation = self._config.generation_of(cycle)
         if generation == self._generation:
             return
+        if self._ledger is not None:
+            if self._spot_checks is not None:
+                self._forget_before(_END_OF_TIME_NS)
+            self._ledger.close()
         self._generation = generation
         config, share = self._config, self._share
         self._content = Content.of(config, generation)
-        if config.mode is Mode.LOGS:
-            self._encoder = LogEncoder(self._content)
-        else:
-            self._encoder = MetricEncoder(self._content)
+        self._encoder = encoder_for(self._content, config.mode)
         self._population = Population(
             seed=config.seed,
             generation=generation,
@@ -172,10 +267,10 @@ class Worker:
             now_ns=self._clock.wall_ns(),
             disorder=disorder_of(config, generation),
         )
-        self._acked_ns = np.zeros(share.n_streams, np.int64)
-        if self._ledger is not None:
-            self._ledger.close()
-        self._ledger = None if config.skip_read else Ledger()
+        # only who reads wants to know
+        self._acked_ns = None if config.skip_read else np.zeros(share.n_streams, np.int64)
+        unused = config.skip_read and self._keeper is None and self._spot_checks is None
+        self._ledger = None if unused else Ledger()
 
     def _write_phase(self, client: Client, cycle: int) -> WritePhase:
         return WritePhase(
@@ -194,30 +289,38 @@ class Worker:
         )
 
     async def _read(self, client: Client, cycle: int) -> ReadReport:
-        if self._ledger is None:
+        config, share = self._config, self._share
+        if self._ledger is None or config.skip_read:
             return ReadReport(skipped=True)
-        share = self._share
+        from looker.engine.read_phase import ReadPhase, sparse  # noqa: PLC0415 - see above
+
+        streams = (share.first_stream, share.end_stream)
         reading = self._phase = ReadPhase(
-            config=self._config,
+            config=config,
             target=self._target,
             client=client,
             content=self._content,
-            ledger=self._ledger,
+            parts=parts_of_run(
+                self._ledger, streams, group_size=config.group_size, max_rows=MAX_PART_ROWS
+            ),
             cycle=cycle,
-            streams=(share.first_stream, share.end_stream),
-            read_n_streams=share.read_n_streams,
+            choose=sparse(self._content, cycle, streams, share.read_n_streams),
             n_readers=share.n_readers,
             clock=self._clock,
             stop=self._stop,
-            acked_ns=self._acked_ns,
+            acked_ns=None if self._acked_ns is None else (share.first_stream, self._acked_ns),
         )
         return await reading.run()
 
     def _forget(self) -> None:
         """Drop what no later cycle's time range can touch."""
         if self._ledger is not None:
-            oldest = int(self._population.next_ns.min())
-            self._ledger.forget_before(oldest, self._population.coupling.width_ns)
+            self._forget_before(int(self._population.next_ns.min()))
+
+    def _forget_before(self, time_ns: int) -> None:
+        if self._ledger is not None:
+            take = None if self._spot_checks is None else self._spot_checks.take
+            self._ledger.forget_before(time_ns, self._population.coupling.width_ns, take)
 
     async def _heartbeat(self) -> None:
         worker = self._share.worker
@@ -262,6 +365,17 @@ class Worker:
         except RuntimeError:
             # the loop is closed: this worker is through, and nobody waits for commands
             return
+
+
+def encoder_for(content: Content, mode: Mode) -> Encoder:
+    """Return the encoder of a generation, imported when it is needed."""
+    if mode is Mode.LOGS:
+        from looker.generate.logs import LogEncoder  # noqa: PLC0415 - see above
+
+        return LogEncoder(content)
+    from looker.generate.metrics import MetricEncoder  # noqa: PLC0415 - see above
+
+    return MetricEncoder(content)
 
 
 def disorder_of(config: RunConfig, generation: int) -> Disorder | None:

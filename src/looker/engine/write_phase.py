@@ -133,7 +133,10 @@ class WritePhase:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*watchers, *writers, return_exceptions=True)
             await loop.run_in_executor(None, source.join)
-        return self.snapshot()
+        report = self.snapshot()
+        # its columns are not needed while others read
+        self._source = None
+        return report
 
     async def _write(self, source: MessageSource) -> None:
         while True:
@@ -161,7 +164,7 @@ class WritePhase:
 
         By the share that the target names; but parts that were to fit, and did not, are halved.
         """
-        n_fragments = len(message.streams)
+        n_fragments = len(message)
         n_samples = n_fragments * self._config.n_samples_per_fragment
         result = await self._client.push(message.body, n_samples)
         self._record_attempts(result)
@@ -196,14 +199,14 @@ class WritePhase:
         disorderly = self._disorderly
         if disorderly is None or not disorderly.note(message.streams, result.state):
             return False
-        n_samples = len(message.streams) * self._config.n_samples_per_fragment
+        n_samples = len(message) * self._config.n_samples_per_fragment
         again = await self._client.push(message.body, n_samples, again=True)
         self._record_attempts(again)
         disorderly.note_duplicate(n_samples, again)
         return True
 
     def _record(self, message: Message, result: PushResult, *, sent_again: bool) -> None:
-        report, n_fragments = self._report, len(message.streams)
+        report, n_fragments = self._report, len(message)
         message.settle(result.state, sent_again=sent_again or result.n_attempts > 1)
         report.fragments_pushed += n_fragments
         report.push.record_us(result.total_ns // 1000)
@@ -239,7 +242,7 @@ class WritePhase:
         if self._config.mode is Mode.LOGS:
             # these entries may have had short timestamps; others will have long ones
             widest = entry_layout(MAX_NANOS_BYTES, self._config.n_chars_per_line).width
-            largest = int(largest * min(1.0, int(message.offsets[-1]) / (n_samples * widest)))
+            largest = int(largest * min(1.0, message.n_bytes / (n_samples * widest)))
         if largest >= 1:
             return f"the largest --n-entries-per-stream-fragment that fits is {largest}"
         return "not even one entry fits: lower --n-chars-per-msg"

@@ -7,7 +7,7 @@ follow wall time, and the ledger keeps them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
     from looker.model.config import Compressability
     from looker.model.fragment import FragmentBatch
+
+CONTENT_VERSION: Final = 1
+"""To be raised when the same configuration makes other labels or samples than before.
+
+A ledger holds it: what was written by one version is never compared with what another would write.
+"""
 
 
 @dataclass(frozen=True, slots=True)

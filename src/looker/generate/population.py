@@ -21,6 +21,8 @@ from looker.generate.mixer import stream_keys
 from looker.model.fragment import FragmentBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from looker.generate.disorder import Disorder
@@ -29,6 +31,7 @@ MAX_OUTSTANDING: Final = 2
 """Fragments of one stream that are generated and not yet answered for: one on the wire, one
 ahead."""
 _SCAN: Final = 65_536
+_MIN_SCAN: Final = 1_024
 _START_GENERATION: Final = 2**40
 """Keeps the hash of a stream's start apart from that of its content."""
 
@@ -97,9 +100,9 @@ class Picked:
 
 
 class Population:
-    """Streams ``first`` to ``first + n - 1`` of a generation: about 16 bytes for each.
+    """Streams ``first`` to ``first + n - 1`` of a generation: about 13 bytes for each.
 
-    Not thread-safe: one thread picks, and the same lock guards :meth:`resolve`.
+    Not thread-safe: the thread that picks also resolves.
     """
 
     def __init__(
@@ -116,31 +119,36 @@ class Population:
         self.first = first
         self.n = n
         self.coupling = coupling
-        numbers = np.arange(first, first + n, dtype=np.uint32)
-        start_keys = stream_keys(seed, generation + _START_GENERATION, numbers)
-        self.next_ns = coupling.starts(now_ns, start_keys)
+        self.next_ns = np.empty(n, np.int64)
+        # in blocks: temporary columns of all streams would be larger than all that is kept
+        for part in _blocks(n):
+            numbers = np.arange(first + part.start, first + part.stop, dtype=np.uint32)
+            keys = stream_keys(seed, generation + _START_GENERATION, numbers)
+            self.next_ns[part] = coupling.starts(now_ns, keys)
         self.n_fragments = np.zeros(n, np.uint32)
         self.outstanding = np.zeros(n, np.uint8)
         self._swaps: Swaps | None = None
         if disorder is not None and disorder.out_of_order_fraction > 0:
             self._swaps = Swaps(disorder, first, n, coupling.n_samples * coupling.step_ns)
-        self._limited = False
-        self._limits = np.zeros(0, np.uint32)
+        self._limits: NDArray[np.uint32] | None = None
         self._cursor = 0
 
     def begin_cycle(self, max_fragments: int | None) -> None:
         """Allow ``max_fragments`` further fragments of each stream; None means any number."""
-        self._limited = max_fragments is not None
+        self._limits = None
         if max_fragments is not None:
-            # all streams of a cycle that was limited stand at the same number
-            limits = self.n_fragments.astype(np.uint64) + np.uint64(max_fragments)
-            self._limits = np.minimum(limits, np.uint64(2**32 - 1)).astype(np.uint32)
+            # a limit for all, unless a cycle without one has left them at different numbers
+            alike = not self.n or bool((self.n_fragments == self.n_fragments[0]).all())
+            done = self.n_fragments[:1] if alike else self.n_fragments
+            limits = done.astype(np.uint64) + np.uint64(max_fragments)
+            limits = np.minimum(limits, np.uint64(2**32 - 1)).astype(np.uint32)
+            self._limits = np.broadcast_to(limits, self.n_fragments.shape)
         self._cursor = 0
         self.outstanding[:] = 0
 
     def exhausted(self) -> bool:
         """Tell whether every stream has had all the fragments of its cycle."""
-        return self._limited and bool((self.n_fragments >= self._limits).all())
+        return self._limits is not None and bool((self.n_fragments >= self._limits).all())
 
     def pick(self, n_wanted: int, now_ns: int) -> Picked | None:
         """Take up to ``n_wanted`` fragments of different streams that may be written at ``now_ns``.
@@ -149,9 +157,12 @@ class Population:
         """
         chosen: list[NDArray[np.intp]] = []
         n_chosen, scanned = 0, 0
+        # most are ready as a rule: no need to look at many more than are wanted
+        scan = min(_SCAN, max(_MIN_SCAN, 2 * n_wanted))
         while scanned < self.n and n_chosen < n_wanted:
             at = self._cursor
-            until = min(at + _SCAN, self.n, at + self.n - scanned)
+            until = min(at + scan, self.n, at + self.n - scanned)
+            scan = min(_SCAN, 2 * scan)
             found = at + np.flatnonzero(self._ready(slice(at, until), now_ns))
             if len(found) > n_wanted - n_chosen:
                 found = found[: n_wanted - n_chosen]
@@ -166,16 +177,16 @@ class Population:
 
     def next_ready_ns(self, now_ns: int) -> int | None:
         """Return the wall time at which some stream is ready; None if that waits for answers."""
-        open_ = self.outstanding < MAX_OUTSTANDING
-        if self._limited:
-            open_ &= self.n_fragments < self._limits
-        if not open_.any():
-            return None
-        return int(self.coupling.ready_at(self._places_ns(open_), now_ns).min())
+        earliest = [
+            int(self.coupling.ready_at(self._places_ns(part)[open_], now_ns).min())
+            for part in _blocks(self.n)
+            if (open_ := self._open(part)).any()
+        ]
+        return min(earliest, default=None)
 
     def resolve(self, streams: NDArray[np.uint32]) -> None:
-        """Note that a fragment of each of these (different) streams has been answered for."""
-        self.outstanding[streams - np.uint32(self.first)] -= 1
+        """Note that a fragment of each of these streams has been answered for."""
+        np.subtract.at(self.outstanding, streams - np.uint32(self.first), np.uint8(1))
 
     def lags_ns(self, streams: NDArray[np.uint32], now_ns: int) -> NDArray[np.int64]:
         """Return how far behind wall time the newest samples of these streams are."""
@@ -189,11 +200,16 @@ class Population:
         return places if self._swaps is None else places + self._swaps.shift_ns[which]
 
     def _ready(self, part: slice, now_ns: int) -> NDArray[np.bool_]:
-        ready = self.outstanding[part] < MAX_OUTSTANDING
-        if self._limited:
-            ready &= self.n_fragments[part] < self._limits[part]
+        ready = self._open(part)
         ready &= self.coupling.ready_at(self._places_ns(part), now_ns) <= now_ns
         return ready
+
+    def _open(self, part: slice) -> NDArray[np.bool_]:
+        """Tell which streams may have another fragment under way."""
+        open_ = self.outstanding[part] < MAX_OUTSTANDING
+        if self._limits is not None:
+            open_ &= self.n_fragments[part] < self._limits[part]
+        return open_
 
     def _take(self, index: NDArray[np.intp], now_ns: int) -> Picked:
         coupling, swaps = self.coupling, self._swaps
@@ -215,3 +231,8 @@ class Population:
             self.next_ns[index] = swaps.after(index, starts, self.n_fragments[index])
         self.outstanding[index] += np.uint8(1)
         return Picked(batch, int(np.count_nonzero(starts != before)))
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    for first in range(0, n, _SCAN):
+        yield slice(first, min(first + _SCAN, n))

@@ -38,6 +38,7 @@ from looker.model.config import (
 from looker.model.fragment import FragmentState
 from looker.model.retry import RetryPolicy
 from looker.verify.ledger import Ledger
+from looker.verify.parts import MAX_PART_ROWS, parts_of_run
 from looker.wire.columns import store_digits
 from looker.wire.snappy import compress
 
@@ -249,10 +250,8 @@ class _Stream(ABC):
                 target=target,
                 client=client,
                 content=self._content,
-                ledger=self._ledger,
+                parts=parts_of_run(self._ledger, (0, 1), group_size=1, max_rows=MAX_PART_ROWS),
                 cycle=0,
-                streams=(0, 1),
-                read_n_streams=None,
                 n_readers=config.max_concurrent_reads,
                 clock=self._clock,
                 stop=stop,

@@ -80,7 +80,8 @@ class RunConfig:
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
     ``start_time_ns`` switches the coupling to wall time off. ``id_is_given`` tells that the
-    invocation id is not random.
+    invocation id is not random. ``streams_per_group`` is given where streams that exist already are
+    read by another number of workers than wrote them.
     """
 
     mode: Mode
@@ -125,6 +126,9 @@ class RunConfig:
     push_path: str | None = None
     query_path: str | None = None
     http_server_port: int | None = None
+    ledger: Path | None = None
+    spot_check_every_s: float | None = None
+    streams_per_group: int | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode = VerifyMode.CONTENT
     id_is_given: bool = False
@@ -140,6 +144,8 @@ class RunConfig:
     @property
     def group_size(self) -> int:
         """Number of streams that share a group label."""
+        if self.streams_per_group is not None:
+            return self.streams_per_group
         return group_size_for(self.n_streams, self.n_workers)
 
     @property
@@ -322,6 +328,9 @@ def _check_times(config: RunConfig) -> None:
     seconds = config.stop_after_n_seconds
     if seconds is not None and not 0 < seconds < 10**9:
         raise UsageError("--stop-write-after-n-seconds", f"must be positive, not {seconds:g}")
+    every_s = config.spot_check_every_s
+    if every_s is not None and not 0.1 <= every_s < 10**9:
+        raise UsageError("--spot-check-every", f"must be at least 0.1 s, not {every_s:g}")
     if not 0 <= config.read_grace_s < 10**6:
         raise UsageError(
             "--read-grace-seconds", f"must not be negative, not {config.read_grace_s:g}"

@@ -15,13 +15,14 @@ from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.limit import LimitedBy, TimeSpent
 from looker.model.mismatch import Findings, MismatchKind
-from looker.model.verdict import Verdict
+from looker.model.verdict import Verdict, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEMA_VERSION: Final = 1
 _NS_PER_S: Final = 1_000_000_000
+_NO_OBJECTION: Final = (Verdict.PASSED, Verdict.NOT_CHECKED)
 
 
 @dataclass(slots=True)
@@ -273,23 +274,112 @@ class ReadReport:
 
 
 @dataclass(slots=True)
+class SpotCheckReport:
+    """The spot checks during a cycle, of one worker or merged.
+
+    ``checks_uncached`` of the checks asked past any cache of results; ``n_mismatches_uncached`` is
+    what these have found.
+    """
+
+    checks: int = 0
+    checks_uncached: int = 0
+    fragments: int = 0
+    fragments_proved: int = 0
+    queries: int = 0
+    n_mismatches_uncached: int = 0
+    findings: Findings = field(default_factory=Findings)
+    service: Histogram = field(default_factory=Histogram)
+    error: str | None = None
+    missing_because: str | None = None
+
+    def add(self, check: ReadReport, n_fragments: int, *, uncached: bool) -> None:
+        """Add one check."""
+        self.checks += 1
+        self.fragments += n_fragments
+        self.fragments_proved += check.fragments_proved
+        self.queries += check.queries
+        if uncached:
+            self.checks_uncached += 1
+            self.n_mismatches_uncached += check.findings.n_mismatches
+        self.findings.merge(check.findings)
+        self.service.add(check.service)
+        self.error = _first_text(self.error, check.error)
+        self.missing_because = _first_text(self.missing_because, check.missing_because)
+
+    def merge(self, other: SpotCheckReport) -> None:
+        """Add another worker's or cycle's figures."""
+        self.checks += other.checks
+        self.checks_uncached += other.checks_uncached
+        self.fragments += other.fragments
+        self.fragments_proved += other.fragments_proved
+        self.queries += other.queries
+        self.n_mismatches_uncached += other.n_mismatches_uncached
+        self.findings.merge(other.findings)
+        self.service.add(other.service)
+        self.error = _first_text(self.error, other.error)
+        self.missing_because = _first_text(self.missing_because, other.missing_because)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the checks have shown."""
+        found = self.findings
+        n_excused = found.counts[MismatchKind.MISSING] if self.missing_because else 0
+        if found.n_mismatches > n_excused:
+            return Verdict.FAILED
+        if self.error is not None or found.n_validated != found.n_expected:
+            return Verdict.UNKNOWN
+        return Verdict.PASSED if found.n_validated else Verdict.NOT_CHECKED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON-ready values."""
+        found = self.findings
+        return {
+            "verdict": self.verdict.value,
+            "checks": self.checks,
+            "checks_uncached": self.checks_uncached,
+            "fragments": self.fragments,
+            "fragments_proved_by_checksum": self.fragments_proved,
+            "queries": self.queries,
+            "samples_expected": found.n_expected,
+            "samples_validated": found.n_validated,
+            "mismatches": {kind.value: n for kind, n in found.counts.items()},
+            "mismatches_uncached": self.n_mismatches_uncached,
+            "retry_duplicates": found.retry_duplicates,
+            "examples": [example.to_json() for example in found.examples],
+            "service_ms": asdict(self.service.summary_ms()),
+            "error": self.error,
+        }
+
+
+@dataclass(slots=True)
 class CycleReport:
-    """One cycle, of one worker or merged; ``read`` is None where it was never reached."""
+    """One cycle, of one worker or merged; ``read`` is None where it was never reached.
+
+    ``spot_check`` is None where no spot check was made while the cycle lasted.
+    """
 
     cycle: int
     generation: int
     write: WriteReport = field(default_factory=WriteReport)
     read: ReadReport | None = None
+    spot_check: SpotCheckReport | None = None
 
     def merge(self, other: CycleReport) -> None:
         """Add another worker's part of the same cycle."""
         self.write.merge(other.write)
         self.read = merged_read([self.read, other.read])
+        self.spot_check = merged_spot_check([self.spot_check, other.spot_check])
 
     @property
     def verdict(self) -> Verdict:
-        """What this cycle has shown."""
-        return self.read.verdict if self.read is not None else Verdict.UNKNOWN
+        """What this cycle has shown.
+
+        Spot checks can spoil it, and make up for nothing.
+        """
+        verdict = self.read.verdict if self.read is not None else Verdict.UNKNOWN
+        if self.spot_check is None or self.spot_check.verdict in _NO_OBJECTION:
+            return verdict
+        return worst((verdict, self.spot_check.verdict))
 
     def to_json(self) -> dict[str, Any]:
         """Return the cycle as JSON-ready values."""
@@ -299,6 +389,7 @@ class CycleReport:
             "verdict": self.verdict.value,
             "write": self.write.to_json(),
             "read": None if self.read is None else self.read.to_json(),
+            "spot_check": None if self.spot_check is None else self.spot_check.to_json(),
         }
 
 
@@ -330,6 +421,16 @@ def merged_read(reports: Iterable[ReadReport | None]) -> ReadReport | None:
         if total is None:
             total = ReadReport(skipped=report.skipped)
         total.merge(report)
+    return total
+
+
+def merged_spot_check(reports: Iterable[SpotCheckReport | None]) -> SpotCheckReport | None:
+    """Merge spot checks; the parts stay as they are. None where there is none."""
+    total: SpotCheckReport | None = None
+    for report in reports:
+        if report is not None:
+            total = SpotCheckReport() if total is None else total
+            total.merge(report)
     return total
 
 

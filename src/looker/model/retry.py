@@ -6,7 +6,6 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 _SECONDS = re.compile(r"-?[0-9]+(\.[0-9]*)?")
 # The three forms of RFC 9110 §5.6.7; parsedate_to_datetime alone makes a date of "1 2 3" as well.
@@ -78,6 +77,8 @@ def parse_retry_after(value: str | None, now_s: float) -> float | None:
     if _SECONDS.fullmatch(text):
         seconds = float(text)
     elif _HTTP_DATE.fullmatch(text):
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - seldom needed, and large
+
         try:
             date = parsedate_to_datetime(text)
         except ValueError:

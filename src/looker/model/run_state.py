@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from looker.model.report import (
     CycleReport,
     ReadReport,
+    SpotCheckReport,
     WriteReport,
     in_sequence,
     merged_read,
+    merged_spot_check,
     merged_write,
 )
 
@@ -33,6 +35,7 @@ class Totals:
     write: WriteReport = field(default_factory=WriteReport)
     read: ReadReport | None = None
     verdicts: frozenset[Verdict] = frozenset()
+    spot_check: SpotCheckReport | None = None
 
     def plus(self, cycle: CycleReport) -> Totals:
         """Return the totals with one more cycle; these here stay as they are."""
@@ -42,7 +45,13 @@ class Totals:
         read = merged_read(reads)
         if read is not None:
             read.times = in_sequence(part.times for part in reads)
-        return Totals(self.n_cycles + 1, write, read, self.verdicts | {cycle.verdict})
+        return Totals(
+            self.n_cycles + 1,
+            write,
+            read,
+            self.verdicts | {cycle.verdict},
+            merged_spot_check((self.spot_check, cycle.spot_check)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +84,14 @@ class WorkerState:
 
 
 class RunState:
-    """All workers of a run as they are now."""
+    """All workers of a run as they are now.
 
-    def __init__(self, config: RunConfig, started_ns: int) -> None:
+    ``n_to_read`` is how many samples, about, are to be read back; None where the run writes them.
+    """
+
+    def __init__(self, config: RunConfig, started_ns: int, n_to_read: int | None = None) -> None:
         self.config = config
+        self.n_to_read = n_to_read
         self.started_ns = started_ns
         self._lock = threading.Lock()
         self._workers = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypedDict
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 _PACKAGES = (
     "numpy",
     "httpx",
-    "aiohttp",
     "uvloop",
     "protobuf",
     "cramjam",
@@ -72,6 +70,8 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # noqa: PLC0415 - not before it is needed
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

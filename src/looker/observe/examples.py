@@ -24,17 +24,23 @@ def show_examples(report: Mapping[str, Any], console: Console) -> None:
 
     Lines that are to be copied are not wrapped: the terminal does that by itself.
     """
-    for cycle in report["cycles"]:
-        read = cycle["read"]
+    # that of the run, where its ledger is read back
+    mode = report.get("ledger", report)["mode"]
+    found_in = [
+        (f"cycle {cycle['cycle']}{beside}", cycle.get(name))
+        for cycle in report["cycles"]
+        for name, beside in (("read", ""), ("spot_check", ", spot checks"))
+    ]
+    for title, read in found_in:
         if read is None:
             continue
         found = {kind: n for kind, n in read["mismatches"].items() if n}
         if found:
             counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
             first = "; the first of them:" if read["examples"] else ""
-            console.print(Text(f"\ncycle {cycle['cycle']}: {counts}{first}"))
+            console.print(Text(f"\n{title}: {counts}{first}"))
         for example in read["examples"]:
-            for line, wrapped in _lines(example, report["mode"], console.width):
+            for line, wrapped in _lines(example, mode, console.width):
                 console.print(line, soft_wrap=not wrapped)
 
 

@@ -68,6 +68,14 @@ class LogView:
 
     def cycle_ended(self, report: CycleReport) -> None:
         """Say what a cycle has come to."""
+        if not report.write.times.started_ns and report.read is not None:
+            LOG.info(
+                "%s: %d samples validated in %.2f s",
+                report.verdict,
+                report.read.findings.n_validated,
+                report.read.times.duration_s,
+            )
+            return
         LOG.info(
             "cycle %d: %s, %d samples acknowledged in %.2f s, %d validated",
             report.cycle,
@@ -209,6 +217,8 @@ class LiveView:
         config, unit = self._state.config, self._unit
         n_acked = sum(worker.part.write.samples_acked for worker in workers)
         n_all = n_acked * (config.read_n_streams or config.n_streams) // config.n_streams
+        if self._state.n_to_read is not None:
+            n_acked = n_all = self._state.n_to_read
         n_compared = sum(read.findings.n_expected for read in reads)
         n_validated = sum(read.findings.n_validated for read in reads)
         n_bytes = sum(read.payload_bytes_validated for read in reads)

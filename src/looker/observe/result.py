@@ -40,7 +40,7 @@ _NONE: Final = "-"
 
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what a run has come to, from its report (schema version 1)."""
+    """Print what a run, or reading back a ledger, has come to, from its report (version 1)."""
     console = console or Console(highlight=False)
     cycles = report["cycles"]
     room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
@@ -48,11 +48,12 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     for cycle in shown:
-        table.add_column(f"cycle {cycle['cycle']}", justify="right")
+        name = f"cycle {cycle['cycle']}" if cycle["write"] is not None else "all cycles"
+        table.add_column(name, justify="right")
     if len(cycles) > 1:
         table.add_column("total", justify="right")
         shown = [*shown, report["totals"]]
-    unit = "entries" if report["mode"] == "logs" else "samples"
+    unit = "entries" if report.get("ledger", report)["mode"] == "logs" else "samples"
     for name, cells in _rows(shown, unit):
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
@@ -74,8 +75,42 @@ def _title(report: Mapping[str, Any]) -> str:
 
 
 def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str]]]:
-    writes = [part["write"] for part in parts]
     reads = [part["read"] for part in parts]
+    rows = _write_rows([part["write"] for part in parts if part["write"] is not None], unit)
+    if any(read is not None and not read["skipped"] for read in reads):
+        rows += [
+            (f"read: {unit} validated", [_read(read, "samples_validated") for read in reads]),
+            (f"  {unit} expected", [_read(read, "samples_expected") for read in reads]),
+            ("  streams", [_read(read, "streams_selected") for read in reads]),
+            (
+                "  seconds",
+                [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
+            ),
+            ("  queries", [_read(read, "queries") for read in reads]),
+            *_visibility(reads),
+            (
+                "  fragments proved by checksum",
+                [_read(read, "fragments_proved_by_checksum") for read in reads],
+            ),
+            (
+                "  mismatches",
+                [_n_mismatches(read) for read in reads],
+            ),
+        ]
+    spots = [part.get("spot_check") for part in parts]
+    if any(spots):
+        rows += [
+            (f"spot checks: {unit} validated", [_read(one, "samples_validated") for one in spots]),
+            ("  fragments", [_read(one, "fragments") for one in spots]),
+            ("  queries", [_read(one, "queries") for one in spots]),
+            ("  mismatches", [_n_mismatches(one) for one in spots]),
+        ]
+    return rows
+
+
+def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str]]]:
+    if not writes:
+        return []
     rows = [
         (f"written: {unit} acknowledged", [_count(write["samples_acked"]) for write in writes]),
         ("  seconds", [f"{write['duration_s']:.2f}" for write in writes]),
@@ -98,29 +133,6 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
     ):
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
-    if any(read is not None and not read["skipped"] for read in reads):
-        rows += [
-            (f"read: {unit} validated", [_read(read, "samples_validated") for read in reads]),
-            (f"  {unit} expected", [_read(read, "samples_expected") for read in reads]),
-            ("  streams", [_read(read, "streams_selected") for read in reads]),
-            (
-                "  seconds",
-                [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
-            ),
-            ("  queries", [_read(read, "queries") for read in reads]),
-            *_visibility(reads),
-            (
-                "  fragments proved by checksum",
-                [_read(read, "fragments_proved_by_checksum") for read in reads],
-            ),
-            (
-                "  mismatches",
-                [
-                    _NONE if read is None else _count(sum(read["mismatches"].values()))
-                    for read in reads
-                ],
-            ),
-        ]
     return rows
 
 
@@ -141,13 +153,16 @@ def _said(report: Mapping[str, Any], unit: str) -> str:
     read = totals["read"]
     if verdict == "passed":
         said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
-        if read["samples_expected"] < totals["write"]["samples_acked"]:
-            said += f" (of {_count(totals['write']['samples_acked'])} that were acknowledged)"
+        n_acked = _n_acked(report)
+        if read["samples_expected"] < n_acked:
+            said += f" (of {_count(n_acked)} that were acknowledged)"
         return said
     if verdict == "not_checked":
         return "nothing was read back, as you asked"
     if verdict == "failed":
-        return f"{_count(sum(read['mismatches'].values()))} mismatch(es)"
+        found = [part for part in (read, totals.get("spot_check")) if part is not None]
+        n_found = sum(sum(part["mismatches"].values()) for part in found)
+        return f"{_count(n_found)} mismatch(es)"
     if read is not None and read["missing_because"]:
         return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
     if report["interrupted"]:
@@ -165,12 +180,19 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
     if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
+    if totals["write"] is None:
+        return [*lines, *_ends(report, None)]
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
         Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
         for limit in sorted(limits - {"target"})
     ]
-    refusal = totals["write"]["refusal"]
+    return [*lines, *_ends(report, totals["write"]["refusal"])]
+
+
+def _ends(report: Mapping[str, Any], refusal: str | None) -> list[Text]:
+    """Return what ended the run early, or was at fault."""
+    lines, read = [], report["totals"]["read"]
     if refusal:
         lines.append(Text(f"but pushes failed (exit code 3): {refusal}", style="bold yellow"))
     if read is not None and read["error"]:
@@ -192,12 +214,24 @@ def _advice(report: Mapping[str, Any], limit: str) -> str:
     )
 
 
+def _n_acked(report: Mapping[str, Any]) -> int:
+    """Return how many samples were acknowledged, by this run or by that of the ledger."""
+    if report["totals"]["write"] is not None:
+        return int(report["totals"]["write"]["samples_acked"])
+    n_samples = report["config"]["n_samples_per_fragment"]
+    return int(report["ledger"]["fragments_acknowledged"] * n_samples)
+
+
 def _count(number: float) -> str:
     return f"{number:,.0f}"
 
 
 def _read(read: Mapping[str, Any] | None, key: str) -> str:
     return _NONE if read is None else _count(read[key])
+
+
+def _n_mismatches(read: Mapping[str, Any] | None) -> str:
+    return _NONE if read is None else _count(sum(read["mismatches"].values()))
 
 
 def _quantiles(summary: Mapping[str, Any]) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 from looker.model.fragment import LEDGER_DTYPE, FragmentState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from looker.generate.encoder import EncodedBatch
 
-CHUNK_ROWS: Final = 65_536
+CHUNK_ROWS: Final = 131_072
 DEFAULT_MEMORY_BYTES: Final = 512 * 1024 * 1024
 
 
@@ -92,23 +92,49 @@ class Ledger:
         """Return the number of rows."""
         return self._rows_on_disk + sum(chunk.n_used for chunk in self._chunks)
 
-    def rows_of(self, first_stream: int, end_stream: int) -> NDArray[Any]:
+    def rows_of(self, first_stream: int, end_stream: int, cycle: int | None = None) -> NDArray[Any]:
         """Return the rows of streams ``first_stream`` to ``end_stream - 1`` that were sent.
 
-        Sorted by stream and fragment; dtype LEDGER_DTYPE.
+        Of one cycle, or of all (None). Sorted by stream and fragment; dtype LEDGER_DTYPE.
         """
         parts = []
         for rows in self._parts():
             streams = rows["stream"]
             wanted = (streams >= first_stream) & (streams < end_stream)
             wanted &= rows["state"] != FragmentState.UNSENT
+            if cycle is not None:
+                wanted &= rows["cycle"] == cycle
             parts.append(rows[wanted])
         found = np.concatenate(parts) if parts else np.empty(0, LEDGER_DTYPE)
         return found[np.lexsort((found["fragment"], found["stream"]))]
 
-    def forget_before(self, time_ns: int, width_ns: int) -> None:
-        """Drop the rows of fragments that end before ``time_ns``."""
-        kept = [rows[rows["start_ns"] + width_ns >= time_ns] for rows in self._parts()]
+    def sample(self, n_rows: int, random: np.random.Generator) -> NDArray[Any]:
+        """Return up to ``n_rows`` rows chosen at random, those that are acknowledged by now.
+
+        The same row may be chosen twice.
+        """
+        parts = [rows for rows in self._parts() if len(rows)]
+        if not parts:
+            return np.empty(0, LEDGER_DTYPE)
+        ends = np.cumsum([len(rows) for rows in parts])
+        numbers = random.integers(0, ends[-1], n_rows)
+        of = np.searchsorted(ends, numbers, "right")
+        rows = np.empty(n_rows, LEDGER_DTYPE)
+        for at, (part, number) in enumerate(zip(of, numbers, strict=True)):
+            rows[at] = parts[part][number - ends[part]]
+        acknowledged: NDArray[Any] = rows[rows["state"] == FragmentState.ACKNOWLEDGED]
+        return acknowledged
+
+    def forget_before(
+        self, time_ns: int, width_ns: int, take: Callable[[NDArray[Any]], None] | None = None
+    ) -> None:
+        """Drop the rows of fragments that end before ``time_ns``; ``take`` is given them first."""
+        kept = []
+        for rows in self._parts():
+            late = rows["start_ns"] + width_ns >= time_ns
+            kept.append(rows[late])
+            if take is not None:
+                take(rows[~late])
         self.close()
         self._chunks = []
         for rows in kept:
@@ -135,7 +161,9 @@ class Ledger:
         if self._chunks and self._chunks[-1].n_used + n_rows <= len(self._chunks[-1].rows):
             return self._chunks[-1]
         self._spill()
-        chunk = _Chunk(np.zeros(max(CHUNK_ROWS, n_rows), LEDGER_DTYPE))
+        # as a rule all batches have one size: whole ones fill a chunk to the end
+        n_batches = -(-CHUNK_ROWS // n_rows)
+        chunk = _Chunk(np.zeros(n_batches * n_rows, LEDGER_DTYPE))
         self._chunks.append(chunk)
         return chunk
 

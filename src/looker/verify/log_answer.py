@@ -66,13 +66,17 @@ class LogAnswers:
         begin = result_begin(body)
         if begin < 0:
             return None
-        if self._form is not None:
-            proof = self._as_formed(body, begin, expectation, self._form)
+        known = self._form
+        if known is not None:
+            proof = self._as_formed(body, begin, expectation, known)
             if proof is not None:
                 return proof
         scheme = self._content.scheme
         form = learn_form(body, begin, scheme, self._content.n_chars, self._tolerated)
         if form is None:
+            return None
+        if known is not None and np.array_equal(form.head.template, known.head.template):
+            # nothing new, as rows of other forms were looked for
             return None
         return self._as_formed(body, begin, expectation, form)
 
@@ -92,7 +96,8 @@ class LogAnswers:
         rows_of = odd | Counter({form.row.extra: n_rows - odd.total()})
         names = {extra: self._extras.names(extra) or frozenset() for extra in rows_of}
         usual = max(rows_of, key=lambda extra: rows_of[extra])
-        self._form = replace(form, row=replace(form.row, extra=usual, metadata=names[usual]))
+        if usual != form.row.extra:
+            self._form = replace(form, row=replace(form.row, extra=usual, metadata=names[usual]))
         return set(form.added_to_head.union(*names.values()))
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:

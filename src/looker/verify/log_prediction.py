@@ -22,7 +22,7 @@ from looker.wire.loki_answer import ROW_TEXT_AT, ElementForm, RowForm, extra_nam
 from looker.wire.records import gather, scatter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,6 +77,14 @@ class _Block:
     first: int = 0
     stride: int = 0
     scattered: NDArray[np.int64] | None = None
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Where the rows begin, ascending, to look up single ones."""
+        if self.scattered is None and len(self.timestamps) == 1:
+            n = self.timestamps.shape[1]
+            return range(self.first, self.first + n * self.width, self.width)
+        return self.rows_at().data
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -288,11 +296,10 @@ class _Walk:
         n_chars = self._row.n_chars
         begin = self.at + ROW_TEXT_AT
         if not self._body.startswith(block.expected.data, self.at):
-            rows_at = block.rows_at()
-            shifts = self._walk(block.expected.data, rows_at.data)
+            shifts = self._walk(block.expected.data, block.starts)
             if shifts is None:
                 return None
-            rows_at = rows_at + np.cumsum(shifts[:-1])
+            rows_at = block.rows_at() + np.cumsum(shifts[:-1])
         else:
             self.at += len(block.expected)
             if block.scattered is None:
@@ -304,7 +311,7 @@ class _Walk:
             rows_at = block.scattered
         return gather(self._buffer, rows_at + begin, n_chars).reshape(*block.shape, n_chars)
 
-    def _walk(self, expected: memoryview, starts: memoryview) -> NDArray[np.int64] | None:
+    def _walk(self, expected: memoryview, starts: Sequence[int]) -> NDArray[np.int64] | None:
         """Compare a block some of whose rows have other additions.
 
         Return by how much each row is shifted against the one before it (b + 1,), or None.
@@ -338,7 +345,7 @@ class _Walk:
             step = (row - first + 1) // 2 or 1
             at, done, first = end, until + usual, row + 1
 
-    def _odd_row(self, starts: memoryview, first: int, step: int, shift: int) -> int:
+    def _odd_row(self, starts: Sequence[int], first: int, step: int, shift: int) -> int:
         """Return the first row from ``first`` on that does not end where it is expected to.
 
         It is searched for in growing steps and then by halving, which one byte of a row tells.
@@ -371,7 +378,7 @@ class _Walk:
         return low
 
     def _differing_row(
-        self, expected: memoryview, starts: memoryview, rows: range, at: int, done: int
+        self, expected: memoryview, starts: Sequence[int], rows: range, at: int, done: int
     ) -> int:
         """Return the first of ``rows`` that differs up to its bracket; ``rows.stop`` if none does.
 

@@ -15,7 +15,7 @@ from looker.model.mismatch import Findings
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
 from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
-from looker.verify.read_prediction import predicted_sums
+from looker.verify.read_prediction import predicted_sums, sums_of_columns
 from looker.wire.checksum import time_sums, value_sums
 from looker.wire.decode import decode_read_response
 from looker.wire.prometheus import series_labels
@@ -128,9 +128,14 @@ def _compare_columns(
 ) -> PageProof:
     findings = Findings()
     scheme = expectation.content.scheme
-    streams = [stream_of(own, scheme, tolerated, findings) for own in labels]
+    streams = np.array([stream_of(own, scheme, tolerated, findings) for own in labels], np.int64)
+    required = expectation.required_only()
+    if required.n_samples:
+        exact = sums_of_columns(required, streams, counts, timestamps_ms, bits)
+        if exact is not None:
+            return proof_of_all(required, exact, findings)
     received = Received(
-        np.repeat(np.array(streams, np.int64), counts),
+        np.repeat(streams, counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
         np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
         labels,

@@ -15,6 +15,7 @@ import numpy as np
 from looker.model.fragment import FragmentState
 from looker.model.labels import GROUP, UNIQUENAME
 from looker.verify.expectation import Expectation
+from looker.verify.parts import EVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.generate.content import Content
+    from looker.verify.parts import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +148,21 @@ def pages(
     selection: Selection,
     rows: NDArray[Any],
     row_numbers: NDArray[np.intp],
-    cycle: int,
+    cycle: int | None,
     limits: PageLimits,
+    window: Window = EVER,
+    *,
+    is_open: bool = False,
 ) -> Iterator[Page]:
     """Cut the ledger rows of a selection into pages.
 
-    ``rows`` (LEDGER_DTYPE) are all rows of the selected streams, of any cycle; ``row_numbers``
-    (the same length) is what expectations call them by. Only the time range of ``cycle`` is read,
-    with that of fragments that were refused: nothing of them may be there.
+    ``rows`` (LEDGER_DTYPE) are all rows of the selected streams in ``window``, of any cycle;
+    ``row_numbers`` (the same length) is what expectations call them by. Only the time range of
+    ``cycle`` is read, or that of all cycles (None), with that of fragments that were refused:
+    nothing of them may be there. Where the window has an end, the pages reach it, unless the
+    selection is of one stream that may have later samples (``is_open``).
     """
-    current = rows["cycle"] == cycle
+    current = _of_cycle(rows, cycle)
     if not current.any():
         return
     n_samples, step_ns = content.n_samples, content.step_ns
@@ -166,7 +173,7 @@ def pages(
     starts = candidates["start_ns"]
     of_cycle = np.sort(rows["start_ns"][current])
     cuts = tile(of_cycle, n_samples, step_ns, limits.max_samples)
-    for begin, end in itertools.pairwise(cuts):
+    for begin, end in itertools.pairwise(_within(cuts, window, reach=not is_open)):
         low = int(np.searchsorted(starts, begin - width, "left"))
         high = int(np.searchsorted(starts, end, "left"))
         part, part_numbers = candidates[low:high], numbers[low:high]
@@ -191,7 +198,24 @@ def pages(
                 start_ns=part["start_ns"] + first * step_ns,
                 rows=part_numbers[by_stream],
                 required=part["state"] == FragmentState.ACKNOWLEDGED,
-                counted=part["cycle"] == cycle,
+                counted=_of_cycle(part, cycle),
                 sent_again=part["sent_again"] != 0,
             ),
         )
+
+
+def _of_cycle(rows: NDArray[Any], cycle: int | None) -> NDArray[np.bool_]:
+    if cycle is None:
+        return np.ones(len(rows), np.bool_)
+    mine: NDArray[np.bool_] = rows["cycle"] == cycle
+    return mine
+
+
+def _within(cuts: list[int], window: Window, *, reach: bool) -> list[int]:
+    """Return the cuts inside a window, and its own ends where it has some and is to be filled."""
+    first, last = max(cuts[0], window.begin_ns), min(cuts[-1], window.end_ns)
+    if reach and not window.is_first:
+        first = window.begin_ns
+    if reach and not window.is_last:
+        last = window.end_ns
+    return [first, *(cut for cut in cuts if first < cut < last), last]

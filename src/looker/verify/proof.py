@@ -96,8 +96,17 @@ class ChecksumLedger:
         np.add.at(self._seen, at, proof.seen)
         np.add.at(self._exact, at, proof.exact)
 
-    def check(self, cycle: int) -> int:
-        """Return how many fragments of a cycle both proofs agree on.
+    def carry(self, earlier: ChecksumLedger) -> None:
+        """Take over what was seen of those fragments that both have rows of."""
+        mine, theirs = _keys(self._rows), _keys(earlier._rows)
+        at = np.minimum(np.searchsorted(theirs, mine), max(0, len(theirs) - 1))
+        known = np.flatnonzero(theirs[at] == mine) if len(theirs) else np.empty(0, np.intp)
+        self._sums[known] += earlier._sums[at[known]]
+        self._seen[known] += earlier._seen[at[known]]
+        self._exact[known] += earlier._exact[at[known]]
+
+    def check(self, cycle: int | None) -> int:
+        """Return how many fragments of a cycle (None: of all cycles) both proofs agree on.
 
         Raise InternalError where they contradict each other: what came back is what was sent
         though it is not what is regenerated, or the other way round. That is no fault of the
@@ -114,4 +123,13 @@ class ChecksumLedger:
                 f" first stream {row['stream']}, fragment {row['fragment']}: Looker generated other"
                 " content when it wrote than when it read"
             )
-        return int((as_sent & (self._rows["cycle"] == cycle)).sum())
+        if cycle is not None:
+            as_sent &= self._rows["cycle"] == cycle
+        return int(as_sent.sum())
+
+
+def _keys(rows: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return a number for each row, ascending where rows are sorted by stream and fragment."""
+    keys: NDArray[np.uint64] = rows["stream"].astype(np.uint64) << np.uint64(32)
+    keys |= rows["fragment"]
+    return keys

@@ -22,6 +22,7 @@ from looker.wire.sample_blocks import decode_samples
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from looker.generate.values import ValueContent
     from looker.verify.expectation import Expectation
     from looker.wire.columns import NumberedText
 
@@ -85,8 +86,7 @@ def _class_sums(
         return None
     size = head_width + n_samples * SAMPLE_BYTES
     side_by_side = bool((np.diff(begins) == size).all())
-    keys = time_key(NS_PER_MS), value_key()
-    values = expectation.content.values()
+    values = expectation.content.values() if regenerate else None
     for part, columns in blocks(n_series, n_samples, _SAMPLES_PER_BLOCK):
         source, begin = buffer, int(begins[part.start])
         n = part.stop - part.start
@@ -96,10 +96,47 @@ def _class_sums(
         found = decode_samples(source, begin, (n, columns.stop - columns.start), size)
         if found is None:
             return None
-        timestamps_ms, bits = found
-        if not (timestamps_ms == grid.timestamps(part, columns)).all():
+        if not _take(grid, values, (part, columns), *found):
             return None
-        if regenerate and not np.array_equal(bits, grid.bits(values, part, columns)):
-            return None
-        grid.add(part, columns, (keys[0], timestamps_ms.view(np.uint64)), (keys[1], bits))
     return grid.sums()
+
+
+def sums_of_columns(
+    expectation: Expectation,
+    streams: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    timestamps_ms: NDArray[np.int64],
+    bits: NDArray[np.uint64],
+) -> NDArray[np.uint64] | None:
+    """Return the same of parsed samples; None where they are not all that is expected, in order.
+
+    ``streams`` and ``counts`` (s,) are the series', the samples of which follow each other.
+    """
+    if not np.array_equal(streams, expectation.stream_numbers):
+        return None
+    if not np.array_equal(counts, expectation.stream_counts):
+        return None
+    grid = Grid(expectation, NS_PER_MS)
+    values = expectation.content.values()
+    times, found = timestamps_ms.reshape(grid.shape), bits.reshape(grid.shape)
+    for part, columns in blocks(*grid.shape, _SAMPLES_PER_BLOCK):
+        if not _take(grid, values, (part, columns), times[part, columns], found[part, columns]):
+            return None
+    return grid.sums()
+
+
+def _take(
+    grid: Grid,
+    values: ValueContent | None,
+    place: tuple[slice, slice],
+    timestamps_ms: NDArray[np.int64],
+    bits: NDArray[np.uint64],
+) -> bool:
+    """Compare a block of received samples, and take them for the checksum if they are right."""
+    if not (timestamps_ms == grid.timestamps(*place)).all():
+        return False
+    if values is not None and not np.array_equal(bits, grid.bits(values, *place)):
+        return False
+    times = timestamps_ms.view(np.uint64)
+    grid.add(*place, (time_key(NS_PER_MS), times), (value_key(), bits))
+    return True

@@ -26,6 +26,7 @@ _FIELD_1 = 0x0A
 _FIELD_2 = 0x12
 _DOUBLE_1 = 0x09
 _VARINT_2 = 0x10
+_FEW = 1 << 16
 _BLOCK_BYTES = 1 << 17  # stays within a core's L2 cache
 
 
@@ -82,6 +83,9 @@ def _candidates(
         match = buffer == tag
         hits = match if hits is None else hits | match
     assert hits is not None  # noqa: S101 - callers name their tags
+    if np.count_nonzero(hits) > len(buffer) // 2 + _FEW:
+        # even empty fields have a length each: these cannot all be tags
+        return None
     tag_at = np.flatnonzero(hits)
     region = np.searchsorted(starts, tag_at, "right") - 1
     tag_at, region = _keep((region >= 0) & (tag_at < stops[region]), tag_at, region)

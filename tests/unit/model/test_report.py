@@ -19,6 +19,7 @@ from looker.model.report import (
     LimitedBy,
     PhaseTimes,
     ReadReport,
+    SpotCheckReport,
     WriteReport,
     in_sequence,
     merged_read,
@@ -113,12 +114,25 @@ read_reports = st.builds(
     verify=st.sampled_from(VerifyMode),
     missing_because=texts,
 )
+spot_check_reports = st.builds(
+    SpotCheckReport,
+    checks=counts,
+    checks_uncached=counts,
+    fragments=counts,
+    fragments_proved=counts,
+    queries=counts,
+    n_mismatches_uncached=counts,
+    findings=findings,
+    service=histograms(),
+    error=texts,
+)
 cycle_reports = st.builds(
     CycleReport,
     cycle=st.just(1),
     generation=st.just(0),
     write=write_reports,
     read=st.one_of(st.none(), read_reports),
+    spot_check=st.one_of(st.none(), spot_check_reports),
 )
 
 
@@ -128,7 +142,9 @@ def merged(one: Any, other: Any) -> Any:
     return result
 
 
-@pytest.mark.parametrize("reports", [write_reports, read_reports, cycle_reports, times()])
+@pytest.mark.parametrize(
+    "reports", [write_reports, read_reports, spot_check_reports, cycle_reports, times()]
+)
 def test_merging_is_associative_and_commutative(reports: st.SearchStrategy[Any]) -> None:
     @given(reports, reports, reports)
     def check(a: Any, b: Any, c: Any) -> None:
@@ -405,3 +421,46 @@ def test_one_workers_doubt_is_everybodys() -> None:
             total = merged_read(order)
             assert total is not None
             assert total.verdict is expected
+
+
+@pytest.mark.parametrize(
+    ("spot_check", "expected"),
+    [
+        (SpotCheckReport(), Verdict.NOT_CHECKED),
+        (SpotCheckReport(findings=found(5, 5)), Verdict.PASSED),
+        (SpotCheckReport(findings=found(5, 4)), Verdict.UNKNOWN),
+        (SpotCheckReport(findings=found(5, 5), error="gone"), Verdict.UNKNOWN),
+        (SpotCheckReport(findings=found(5, 4, missing=1), error="gone"), Verdict.FAILED),
+    ],
+)
+def test_spot_checks_can_spoil_a_cycle_and_make_up_for_nothing(
+    spot_check: SpotCheckReport, expected: Verdict
+) -> None:
+    assert spot_check.verdict is expected
+    spoilt = expected in (Verdict.FAILED, Verdict.UNKNOWN)
+    for read, verdict in (
+        (ReadReport(findings=found(5, 5)), Verdict.PASSED),
+        (ReadReport(skipped=True), Verdict.NOT_CHECKED),
+    ):
+        cycle = CycleReport(0, 0, read=read, spot_check=spot_check)
+        assert cycle.verdict is (expected if spoilt else verdict)
+    failed = ReadReport(findings=found(5, 4, missing=1))
+    assert CycleReport(0, 0, read=failed, spot_check=spot_check).verdict is Verdict.FAILED
+    never_read = CycleReport(0, 0, spot_check=spot_check).verdict
+    assert never_read is (Verdict.FAILED if expected is Verdict.FAILED else Verdict.UNKNOWN)
+
+
+def test_a_spot_check_is_added_to_its_cycle() -> None:
+    report = SpotCheckReport()
+    good = ReadReport(findings=found(5, 5), queries=2, fragments_proved=1)
+    bad = ReadReport(findings=found(5, 3, missing=2), queries=1, error="gone")
+    for check, uncached in ((good, False), (bad, True), (bad, False)):
+        report.add(check, 3, uncached=uncached)
+    plain = report.to_json()
+    assert (plain["checks"], plain["checks_uncached"], plain["fragments"]) == (3, 1, 9)
+    assert (plain["queries"], plain["fragments_proved_by_checksum"]) == (4, 1)
+    assert (plain["samples_expected"], plain["samples_validated"]) == (15, 11)
+    assert (plain["mismatches"]["missing"], plain["mismatches_uncached"]) == (4, 2)
+    assert (plain["error"], plain["verdict"]) == ("gone", "failed")
+    assert CycleReport(0, 0, spot_check=report).to_json()["spot_check"] == plain
+    assert CycleReport(0, 0).to_json()["spot_check"] is None

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import referee
 from looker.errors import DecodeError
-from looker.verify import log_prediction, read_prediction
+from looker.verify import log_prediction, metric_answer, read_prediction
 from looker.verify.log_answer import LogAnswers
-from looker.verify.metric_answer import RemoteReadAnswers
+from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
+from looker.wire import prometheus_json
 from referee import MAYBE, MS, NS, REJECTED, History, Written, summary
 
 if TYPE_CHECKING:
@@ -318,3 +319,101 @@ def test_damage_to_a_remote_read_answer_is_judged_as_by_parsing(data: st.DataObj
         )
     )
     judged(RemoteReadAnswers(history.content), changed, history.page().expectation)
+
+
+# -- the query API
+
+
+def parsed(body: bytes) -> Any:
+    """Return what the parser makes of an answer, without the short way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prometheus_json, "_parse_numbers", lambda _: None)
+        try:
+            return prometheus_json.parse_matrix(body)
+        except DecodeError:
+            return None
+
+
+def same_matrix(found: Any, full: Any) -> None:
+    assert found.metrics == full.metrics
+    assert found.counts.tolist() == full.counts.tolist()
+    assert found.timestamps_ms.tolist() == full.timestamps_ms.tolist()
+    assert found.bits.tolist() == full.bits.tolist()
+
+
+@pytest.mark.parametrize("cortex", [False, True])
+@pytest.mark.parametrize("name", METRICS)
+def test_a_matrix_is_read_as_numbers(name: str, cortex: bool) -> None:
+    body = referee.matrix_response(METRICS[name].elements(), cortex=cortex)
+    found = prometheus_json._parse_numbers(body)
+    assert found is not None
+    same_matrix(found, parsed(body))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_faithful_matrix_is_not_aligned(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = METRICS[name]
+    page = history.page()
+    body = referee.matrix_response(history.elements())
+    answers = QueryAnswers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metric_answer, "sums_of_columns", lambda *_: None)
+        full = answers.compare(body, page.expectation, page.start_ns // MS)
+    monkeypatch.delattr(metric_answer, "align")
+    same(answers.compare(body, page.expectation, page.start_ns // MS), full)
+
+
+ODD_VALUES = [
+    "-0",
+    "0",
+    "0.0",
+    "NaN",
+    "+Inf",
+    "1_0",
+    " 1",
+    "0x1",
+    "1e400",
+    "",
+    "1,2",
+    '"',
+    "\\u0031",
+]
+ODD_SAMPLES = ['[1,2"3"]', '[1"2",]', '5[1,"2"]', '[1,"2"5]', '[1,"2"]5', '[,"1"]', '[1,"2","3"]']
+ODD_SAMPLES += ["[1]", "[]", "[1,2]", '["1","2"]', '[1,["2"]]', "null", '[1 ,"2"]', '[1, "2"]']
+
+
+@pytest.mark.parametrize("odd", [f'[1,"{value}"]' for value in ODD_VALUES] + ODD_SAMPLES)
+def test_odd_samples_of_a_matrix_are_judged_as_by_parsing(odd: str) -> None:
+    for rows in (odd, f'{odd},[7,"1.5"]', f'[7,"1.5"],{odd}', f'[6,"2"],{odd},[7,"1.5"]'):
+        body = (
+            '{"status":"success","data":{"resultType":"matrix","result":['
+            f'{{"metric":{{"a":"b"}},"values":[{rows}]}}]}}}}'
+        ).encode()
+        full = parsed(body)
+        try:
+            found = prometheus_json.parse_matrix(body)
+        except DecodeError:
+            assert full is None
+            continue
+        assert full is not None
+        same_matrix(found, full)
+
+
+@given(data=st.data())
+@settings(max_examples=300)
+def test_damage_to_a_matrix_is_judged_as_by_parsing(data: st.DataObject) -> None:
+    body = referee.matrix_response(METRICS["one fragment each"].elements())
+    for _ in range(data.draw(st.integers(1, 2))):
+        at = data.draw(st.integers(0, len(body) - 1))
+        piece = data.draw(
+            st.sampled_from([b"", b'"', b"]", b"[", b",", b"1", b"-", b"e", b".", b"}"])
+        )
+        n = data.draw(st.integers(0, 3))
+        body = body[:at] + piece + body[at + n :]
+    full = parsed(body)
+    found = prometheus_json._parse_numbers(body)
+    if full is None:
+        with pytest.raises(DecodeError):
+            prometheus_json.parse_matrix(body)
+    elif found is not None:
+        same_matrix(found, full)

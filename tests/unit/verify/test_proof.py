@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 import referee
 from looker.errors import ExitCode, InternalError
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import RemoteReadAnswers
-from looker.verify.proof import ChecksumLedger
+from looker.verify.proof import ChecksumLedger, PageProof
 from referee import MAYBE, History
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from looker.verify.proof import PageProof
 
 
 @pytest.fixture(params=["logs", "metrics"])
@@ -116,3 +113,46 @@ def test_a_contradiction_in_an_incomplete_fragment_is_none(history: History) -> 
     rows = history.rows()
     rows["checksum"][1] ^= 1
     assert check(history, prove(history, elements), rows) == 5
+
+
+def test_fragments_across_a_bound_are_proved_by_both_sides(history: History) -> None:
+    """What the first window has seen of them is carried into the second."""
+    proofs = prove(history, history.elements(), 3)
+    whole, n_samples = history.rows(), history.content.n_samples
+    first = ChecksumLedger(whole, n_samples)
+    # the later window has rows of its own, and of some fragments only
+    kept = [1, 2, 4, 5]
+    second = ChecksumLedger(whole[kept], n_samples)
+    for proof in proofs[: len(proofs) // 2]:
+        first.add(proof)
+    proved_before = first.check(None)
+    second.carry(first)
+    for proof in proofs[len(proofs) // 2 :]:
+        at = proof.expectation.rows
+        keep = np.isin(at, kept)
+        renamed = replace(proof.expectation.of(keep), rows=np.searchsorted(kept, at[keep]))
+        second.add(
+            PageProof(
+                renamed,
+                proof.findings,
+                proof.n_received,
+                proof.seen[keep],
+                proof.exact[keep],
+                proof.sums[keep],
+            )
+        )
+    assert 0 < proved_before < 6
+    assert second.check(None) == 4
+    ChecksumLedger(whole[:0], n_samples).carry(first)
+    empty = ChecksumLedger(whole[kept], n_samples)
+    empty.carry(ChecksumLedger(whole[:0], n_samples))
+    assert empty.check(None) == 0
+
+
+def test_all_cycles_may_be_counted(history: History) -> None:
+    rows = history.rows()
+    rows["cycle"][:2] = 1
+    ledger = ChecksumLedger(rows, history.content.n_samples)
+    for proof in prove(history, history.elements()):
+        ledger.add(proof)
+    assert (ledger.check(None), ledger.check(0), ledger.check(1)) == (6, 4, 2)

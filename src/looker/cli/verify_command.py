@@ -1,0 +1,175 @@
+"""The command ``looker verify``: its options."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from looker.cli.arguments import option
+from looker.model.config import ReadApi, VerifyMode
+from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
+
+
+def verify_command(
+    *,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Ledger that a run has kept (--ledger FILE)."),
+    ],
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="Base URL of the target (default: where the run wrote to).", show_default=False
+        ),
+    ] = None,
+    sample_fraction: Annotated[
+        float,
+        option(
+            "--sample-fraction",
+            help="Read this fraction of the streams only, chosen at random, each of them in full.",
+        ),
+    ] = 1.0,
+    sample_seed: Annotated[
+        int | None,
+        option(
+            "--sample-seed",
+            help="The same seed chooses the same streams (default: random).",
+            show_default=False,
+        ),
+    ] = None,
+    read_api: Annotated[
+        ReadApi,
+        option("--read-api", help="How to read metrics back; auto prefers remote-read."),
+    ] = ReadApi.AUTO,
+    read_grace_seconds: Annotated[
+        float,
+        option(
+            "--read-grace-seconds", help="How long to ask again for samples that are not there."
+        ),
+    ] = 30.0,
+    max_concurrent_reads: Annotated[
+        int | None,
+        option(
+            "--max-concurrent-reads",
+            help="Queries in flight, over all workers (default: the larger of 10 and twice the"
+            " workers).",
+            show_default=False,
+        ),
+    ] = None,
+    n_workers: Annotated[
+        int | None,
+        option(
+            "--n-workers",
+            help="Worker processes (default: the cores that Looker may use).",
+            show_default=False,
+        ),
+    ] = None,
+    verify: Annotated[
+        VerifyMode,
+        option(
+            "--verify",
+            help="What is checked: content (regenerated, and by the checksum of sending), checksum"
+            " alone, or count (streams and timestamps only).",
+        ),
+    ] = VerifyMode.CONTENT,
+    max_examples: Annotated[
+        int,
+        option("--max-examples", help="How many mismatches to show in full, 0 to 100."),
+    ] = DEFAULT_MAX_EXAMPLES,
+    request_timeout_seconds: Annotated[
+        float,
+        option(
+            "--request-timeout-seconds",
+            help="How long a query may take, once; then it is tried again.",
+        ),
+    ] = 60.0,
+    ignore_label: Annotated[
+        list[str] | None,
+        option(
+            "--ignore-label",
+            help="A label that the target adds, not to be counted as wrong, besides those that the"
+            " run was told; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None,
+        option(
+            "--tenant",
+            help="Value of X-Scope-OrgID (default: that of the run).",
+            show_default=False,
+        ),
+    ] = None,
+    bearer_token_file: Annotated[
+        Path | None,
+        option(
+            "--bearer-token-file",
+            help="File with a token for the Authorization header.",
+            show_default=False,
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        option(
+            "--ca-file",
+            help="Certificates (PEM) to verify the target's by (default: the system's).",
+            show_default=False,
+        ),
+    ] = None,
+    insecure_skip_verify: Annotated[
+        bool, option("--insecure-skip-verify", help="Do not verify the target's certificate.")
+    ] = False,
+    query_path: Annotated[
+        str | None,
+        option(
+            "--query-path",
+            help="Path of the read endpoint, behind the URL (default: that of the run).",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        option(
+            "--report",
+            help="Where the JSON report goes (default: <invocation id>.verify.report.json).",
+            show_default=False,
+        ),
+    ] = None,
+    log_level: Annotated[
+        str,
+        option("--log-level", help="Least level of log lines: debug, info, warning or error."),
+    ] = "info",
+    config: Annotated[  # noqa: ARG001 - read before the command line is parsed
+        Path | None,
+        option(
+            "--config",
+            help="TOML file of these options, with underscores.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Read back at a later time what a run has kept in its ledger."""
+    from looker.cli.verify import Wanted, read_back  # noqa: PLC0415 - only this needs its imports
+
+    wanted = Wanted(
+        file=file,
+        url=url,
+        sample_fraction=sample_fraction,
+        sample_seed=sample_seed,
+        verify=verify,
+        max_examples=max_examples,
+        request_timeout_s=request_timeout_seconds,
+        read_api=read_api,
+        read_grace_s=read_grace_seconds,
+        max_concurrent_reads=max_concurrent_reads,
+        n_workers=n_workers,
+        ignore_labels=tuple(ignore_label or ()),
+        tenant=tenant,
+        bearer_token_file=bearer_token_file,
+        ca_file=ca_file,
+        insecure_skip_verify=insecure_skip_verify,
+        query_path=query_path,
+        report=report,
+        log_level=log_level,
+    )
+    raise typer.Exit(int(read_back(wanted)))
