@@ -147,7 +147,7 @@ class ReadPhase:
                     clock=self._clock,
                     stop=self._stop,
                     report=report,
-                    visibility=self._visibility(part.rows),
+                    visibility=self._visibility(part),
                 )
                 complete &= await self._read_part(self._pages(part), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
@@ -201,12 +201,13 @@ class ReadPhase:
         findings.examples = [replace(one, cycle=cycle) for one in findings.examples]
         self._report.findings.merge(findings)
 
-    def _visibility(self, rows: NDArray[Any]) -> Visibility | None:
-        if self._acked_ns is None or self._cycle is None:
+    def _visibility(self, part: Part) -> Visibility | None:
+        # a stream's newest fragment is in the last window of time
+        if self._acked_ns is None or self._cycle is None or not part.window.is_last:
             return None
         first_stream, acked_ns = self._acked_ns
         return Visibility(
-            rows,
+            part.rows,
             cycle=self._cycle,
             n_samples=self._content.n_samples,
             acked_ns=acked_ns,
