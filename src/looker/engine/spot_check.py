@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.engine.page_reader import PageReader
-from looker.engine.read_phase import answer_bytes, comparison, empty_report, page_limits
+from looker.engine.read_phase import (
+    answer_bytes,
+    comparison,
+    empty_report,
+    missing_because,
+    page_limits,
+)
 from looker.errors import TargetError
 from looker.generate.content import Content
 from looker.model.config import VerifyMode

@@ -37,6 +37,7 @@ SPAN_WORDS: Final = 1 << 14
 _STARTS: Final = 1 << 13
 _FIRST_SEED: Final = 0x7E47_0001
 _SECOND_SEED: Final = 0x7E47_0002
+_SECOND_SHIFT: Final = 51
 _KEY_FACTOR: Final = np.uint64(0x9FB2_1C65_1E98_DF25)
 
 
@@ -116,14 +117,16 @@ class LineContent:
         """Return text from a span's word number ``first`` on, for ``n_lines``: (m, words)."""
         n_words = n_lines * self._n_words
         base, change = self._tables
-        base_at = (keys & np.uint64(_STARTS - 1)).view(np.int64) + first
-        change_at = (keys >> np.uint64(51)).view(np.int64) + first
-        last = keys * _KEY_FACTOR & _FREE_BITS
         if len(keys) == 1:
-            a, b = int(base_at[0]), int(change_at[0])
+            # in Python's own numbers: numpy takes a microsecond for each step
+            key, at = int(keys[0]), int(first if isinstance(first, int) else first[0])
+            a, b = (key & (_STARTS - 1)) + at, (key >> _SECOND_SHIFT) + at
             words = base[a : a + n_words] ^ change[b : b + n_words]
-            words ^= last
+            words ^= np.uint64(key * int(_KEY_FACTOR) & int(_FREE_BITS))
             return words[None]
+        base_at = (keys & np.uint64(_STARTS - 1)).view(np.int64) + first
+        change_at = (keys >> np.uint64(_SECOND_SHIFT)).view(np.int64) + first
+        last = keys * _KEY_FACTOR & _FREE_BITS
         size = 8 * n_words
         words = gather(base.view(np.uint8), 8 * base_at, size).view(np.uint64)
         words ^= gather(change.view(np.uint8), 8 * change_at, size).view(np.uint64)

@@ -343,6 +343,9 @@ class SpotCheckReport:
             "samples_expected": found.n_expected,
             "samples_validated": found.n_validated,
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
+            "missing_because": (
+                self.missing_because if found.counts[MismatchKind.MISSING] else None
+            ),
             "mismatches_uncached": self.n_mismatches_uncached,
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],

@@ -56,7 +56,7 @@ def test_only_repeats_are_fresh(monkeypatch: pytest.MonkeyPatch, n_late: int) ->
                 compare=lambda body, page: answers.compare(body, page.expectation),
                 executor=executor,
                 limits=PageLimits(1000, 1000),
-                answer_bytes=lambda _page: 1 << 20,
+                answer_bytes=lambda _: 1 << 20,
                 grace_s=60.0,
                 clock=SystemClock(),
                 stop=asyncio.Event(),

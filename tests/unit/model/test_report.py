@@ -431,6 +431,8 @@ def test_one_workers_doubt_is_everybodys() -> None:
         (SpotCheckReport(findings=found(5, 4)), Verdict.UNKNOWN),
         (SpotCheckReport(findings=found(5, 5), error="gone"), Verdict.UNKNOWN),
         (SpotCheckReport(findings=found(5, 4, missing=1), error="gone"), Verdict.FAILED),
+        (SpotCheckReport(findings=found(5, 4, missing=1), missing_because="old"), Verdict.UNKNOWN),
+        (SpotCheckReport(findings=found(5, 4, corrupt=1), missing_because="old"), Verdict.FAILED),
     ],
 )
 def test_spot_checks_can_spoil_a_cycle_and_make_up_for_nothing(
