@@ -62,7 +62,6 @@ WORDS = "\x1b[2J\x1b]0;owned\x07 more\r\nlines\u202e" + "long " * 1000
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "DEADLINE_S", 0.3)
-    monkeypatch.setattr(client_module, "REQUEST_TIMEOUT_S", 0.3)
     monkeypatch.setattr(client_module, "READ_RETRY", RetryPolicy(0.05, 0.02, 0.02, 0.5))
 
 
@@ -212,7 +211,10 @@ def with_client(target: Target, work: Callable[[Client], Any]) -> Any:
     async def main() -> Any:
         async with Transport(max_connections=2) as transport:
             retry = RetryPolicy(0.05, 0.02, 0.02, 0.5)
-            client = Client(transport, api_for(target), retry, SystemClock(), asyncio.Event())
+            stop = asyncio.Event()
+            client = Client(
+                transport, api_for(target), retry, SystemClock(), stop, request_timeout_s=0.3
+            )
             return await work(client)
 
     return asyncio.run(main())

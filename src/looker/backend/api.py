@@ -260,7 +260,9 @@ def _json_of(answer: Answer) -> bytes:
     kind = answer.headers.get("Content-Type", "")
     # a gateway's page says what it is; who says nothing is judged by what comes
     if kind and not kind.lower().startswith("application/json"):
-        raise DecodeError(f"a query was answered with {kind}, not with application/json")
+        raise DecodeError(
+            f"a query was answered with {one_line(kind, 100)}, not with application/json"
+        )
     return answer.body
 
 
