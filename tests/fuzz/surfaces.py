@@ -520,7 +520,12 @@ def _preflight() -> Surface:
         for one in modes:
             try:
                 target = _discover(
-                    one, _FuzzedProbe(raw), "http://target.test", None, embedded=False
+                    one,
+                    _FuzzedProbe(raw),
+                    "http://target.test",
+                    None,
+                    read_only=False,
+                    embedded=False,
                 )
             except TargetError as error:
                 must_be_clear(error)

@@ -82,6 +82,10 @@ class Message:
             self.ledger.settle(self.part, state, sent_again=sent_again)
 
 
+def _messages_per_batch(body_bytes: int) -> int:
+    return min(MAX_BATCH_MESSAGES, max(1, BATCH_BYTES // max(1, body_bytes)))
+
+
 class _Wants(Enum):
     """What the generator thread waits for."""
 
@@ -122,9 +126,7 @@ class MessageSource:
         self._ledger = ledger
         self._cycle = cycle
         self._per_message = n_fragments_per_message
-        self._messages_per_batch = min(
-            MAX_BATCH_MESSAGES, max(1, BATCH_BYTES // max(1, body_bytes_estimate))
-        )
+        self._body_bytes_estimate = body_bytes_estimate
         self._max_queued = max(2, 2 * n_writers)
         self._clock = clock
         self._wake = wake
@@ -221,7 +223,7 @@ class MessageSource:
             self._wake()
 
     def _generate(self) -> None:
-        n_messages = self._messages_per_batch
+        n_messages = _messages_per_batch(self._body_bytes_estimate)
         newest_wall_ns = 0
         while self._wait_for_room():
             self._take_answers()
@@ -240,6 +242,9 @@ class MessageSource:
             if self._ledger is not None:
                 ledger_slice = self._ledger.append(encoded, self._cycle)
             self._enqueue(encoded, ledger_slice)
+            # now that it is known how long messages are
+            message_bytes = int(encoded.offsets[-1]) * self._per_message // len(picked.batch)
+            n_messages = _messages_per_batch(message_bytes)
 
     def _next(self) -> Message | None:
         queue = self._queue
