@@ -223,8 +223,9 @@ class AnswerReader:
         elif codings:
             if ",".join(codings).strip().lower() != "chunked":
                 raise ProtocolError(f"unknown transfer coding {codings}")
-            # a length beside it may be an attempt to smuggle: the coding counts, and nothing else
-            self.reusable = self.reusable and not lengths
+            if lengths:
+                # perhaps an attempt to smuggle: nobody knows where this answer ends
+                raise ProtocolError("answer has a length and a transfer coding")
             self._state = _State.CHUNK_HEAD
         elif lengths:
             different = {length.strip() for value in lengths for length in value.split(",")}
