@@ -5,6 +5,7 @@ python-snappy's ``compress`` copies its input and its output; the library below 
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final
 
 import cramjam
@@ -14,13 +15,33 @@ from looker.errors import DecodeError
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
+_LEAST_SCRATCH_BYTES: Final = 1 << 16
 _MAX_EXPANSION: Final = 22
 """The densest element is a copy of 64 bytes in 3."""
 
 
+class _Scratch(threading.local):
+    """Room for the longest compressed body so far, of one thread."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(_LEAST_SCRATCH_BYTES)
+
+
+_scratch = _Scratch()
+
+
 def compress(body: Buffer) -> memoryview:
-    """Compress a whole body."""
-    return memoryview(cramjam.snappy.compress_raw(body))
+    """Compress a whole body.
+
+    Into memory that is there already: what the library allocates is as long as the worst case, is
+    filled with zeros first, and would stay so long for as long as the body lives.
+    """
+    longest = cramjam.snappy.compress_raw_max_len(body)
+    if longest > len(_scratch.room):
+        _scratch.room = bytearray(longest)
+    room = _scratch.room
+    n_bytes = cramjam.snappy.compress_raw_into(body, room)
+    return memoryview(bytes(memoryview(room)[:n_bytes]))
 
 
 def uncompressed_length(body: Buffer) -> int:
