@@ -113,17 +113,21 @@ class LabelScheme:
         """
         prefix = self.prefix.encode()
         templates: dict[str, list[bytes | tuple[int, int]]] = {
-            GROUP: [prefix + b"g", (self.group_digits, self.group_size)],
-            UNIQUENAME: [prefix, (self.stream_digits, 1)],
+            GROUP: [prefix + b"g", self._number(self.group_digits, self.group_size)],
+            UNIQUENAME: [prefix, self._number(self.stream_digits, 1)],
         }
         for name, value in self.extra:
             templates[name] = [value.encode()]
         if self.metrics:
             templates[METRIC_NAME] = [
                 b"looker_metric_",
-                (self.name_digits, SERIES_PER_METRIC_NAME),
+                self._number(self.name_digits, SERIES_PER_METRIC_NAME),
             ]
         return sorted(templates.items())
+
+    def _number(self, digits: int, divisor: int) -> bytes | tuple[int, int]:
+        """Return the part for ``stream // divisor``; a constant where that is 0 for all."""
+        return (digits, divisor) if self.n_streams > divisor else b"0" * digits
 
     def stream_of(self, uniquename: str) -> int | None:
         """Return the number in a unique name of this generation, else None."""
