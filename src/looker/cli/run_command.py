@@ -11,6 +11,13 @@ import typer
 
 from looker.cli.arguments import option as _option
 from looker.cli.options import DEFAULTS, Options, configuration
+from looker.cli.shared_options import (
+    BearerTokenFile,
+    CaFile,
+    InsecureSkipVerify,
+    LogLevel,
+    ReadApiOption,
+)
 from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
@@ -100,10 +107,7 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
-        read_api: Annotated[
-            ReadApi,
-            _option("--read-api", help="How to read metrics back; auto prefers remote-read."),
-        ] = ReadApi.AUTO,
+        read_api: ReadApiOption = ReadApi.AUTO,
         read_grace_seconds: Annotated[
             float,
             _option(
@@ -248,10 +252,7 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
-        log_level: Annotated[
-            str,
-            _option("--log-level", help="Least level of log lines: debug, info, warning or error."),
-        ] = "info",
+        log_level: LogLevel = "info",
         stop_write_after_n_seconds_jitter: Annotated[
             float,
             _option(
@@ -310,25 +311,9 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 " of the invocation id already.",
             ),
         ] = False,
-        bearer_token_file: Annotated[
-            Path | None,
-            _option(
-                "--bearer-token-file",
-                help="File with a token for the Authorization header.",
-                show_default=False,
-            ),
-        ] = None,
-        ca_file: Annotated[
-            Path | None,
-            _option(
-                "--ca-file",
-                help="Certificates (PEM) to verify the target's by (default: the system's).",
-                show_default=False,
-            ),
-        ] = None,
-        insecure_skip_verify: Annotated[
-            bool, _option("--insecure-skip-verify", help="Do not verify the target's certificate.")
-        ] = False,
+        bearer_token_file: BearerTokenFile = None,
+        ca_file: CaFile = None,
+        insecure_skip_verify: InsecureSkipVerify = False,
         push_path: Annotated[
             str | None,
             _option(

@@ -6,6 +6,13 @@ from typing import Annotated
 import typer
 
 from looker.cli.arguments import option
+from looker.cli.shared_options import (
+    BearerTokenFile,
+    CaFile,
+    InsecureSkipVerify,
+    LogLevel,
+    ReadApiOption,
+)
 from looker.model.config import ReadApi, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
@@ -37,10 +44,7 @@ def verify_command(
             show_default=False,
         ),
     ] = None,
-    read_api: Annotated[
-        ReadApi,
-        option("--read-api", help="How to read metrics back; auto prefers remote-read."),
-    ] = ReadApi.AUTO,
+    read_api: ReadApiOption = ReadApi.AUTO,
     read_grace_seconds: Annotated[
         float,
         option(
@@ -100,25 +104,9 @@ def verify_command(
             show_default=False,
         ),
     ] = None,
-    bearer_token_file: Annotated[
-        Path | None,
-        option(
-            "--bearer-token-file",
-            help="File with a token for the Authorization header.",
-            show_default=False,
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        option(
-            "--ca-file",
-            help="Certificates (PEM) to verify the target's by (default: the system's).",
-            show_default=False,
-        ),
-    ] = None,
-    insecure_skip_verify: Annotated[
-        bool, option("--insecure-skip-verify", help="Do not verify the target's certificate.")
-    ] = False,
+    bearer_token_file: BearerTokenFile = None,
+    ca_file: CaFile = None,
+    insecure_skip_verify: InsecureSkipVerify = False,
     query_path: Annotated[
         str | None,
         option(
@@ -135,10 +123,7 @@ def verify_command(
             show_default=False,
         ),
     ] = None,
-    log_level: Annotated[
-        str,
-        option("--log-level", help="Least level of log lines: debug, info, warning or error."),
-    ] = "info",
+    log_level: LogLevel = "info",
     config: Annotated[  # noqa: ARG001 - read before the command line is parsed
         Path | None,
         option(

@@ -1,0 +1,33 @@
+"""Options that several commands have alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+from looker.cli.arguments import option
+from looker.model.config import ReadApi
+
+ReadApiOption = Annotated[
+    ReadApi, option("--read-api", help="How to read metrics back; auto prefers remote-read.")
+]
+BearerTokenFile = Annotated[
+    Path | None,
+    option(
+        "--bearer-token-file",
+        help="File with a token for the Authorization header.",
+        show_default=False,
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    option(
+        "--ca-file",
+        help="Certificates (PEM) to verify the target's by (default: the system's).",
+        show_default=False,
+    ),
+]
+InsecureSkipVerify = Annotated[
+    bool, option("--insecure-skip-verify", help="Do not verify the target's certificate.")
+]
+LogLevel = Annotated[
+    str, option("--log-level", help="Least level of log lines: debug, info, warning or error.")
+]
