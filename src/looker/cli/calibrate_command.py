@@ -10,6 +10,7 @@ import typer
 
 from looker.cli.arguments import option
 from looker.cli.options import DEFAULTS, Options, configuration
+from looker.cli.shared_options import LogLevel
 from looker.errors import UsageError
 from looker.model.config import MAX_LAG_S, Compressability, Mode, ReadApi, RunConfig
 
@@ -68,9 +69,7 @@ def calibrate_command(
             "--report", help="Write the figures to this file, as JSON, too.", show_default=False
         ),
     ] = None,
-    log_level: Annotated[
-        str, option("--log-level", help="Least level of log lines: debug, info, warning or error.")
-    ] = "info",
+    log_level: LogLevel = "info",
 ) -> None:
     """Measure, and show."""
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
