@@ -10,7 +10,7 @@ import typer
 
 from looker.cli.arguments import option
 from looker.cli.options import DEFAULTS, Options, configuration
-from looker.cli.shared_options import LogLevel
+from looker.cli.shared_options import LogLevel  # noqa: TC001 - annotations are evaluated
 from looker.errors import UsageError
 from looker.model.config import MAX_LAG_S, Compressability, Mode, ReadApi, RunConfig
 
