@@ -101,7 +101,7 @@ def _run(directory: Path, drawn: Drawn, url: str, tally: Tally) -> None:
     tally.verdicts[result.report.get("verdict", "none")] += 1
     for cycle in result.report.get("cycles", ()):
         tally.samples_written += cycle["write"]["samples_acked"]
-        tally.samples_verified += cycle["read"].get("samples_validated", 0)
+        tally.samples_verified += (cycle["read"] or {}).get("samples_validated", 0)
     tally.faults_injected.update(injected)
     tally.with_faults += bool(injected)
     for bucket, what in judged(drawn, injected, result.code, result.report):
@@ -117,7 +117,8 @@ def judged(
     """Yield what is wrong with a report: (``missed`` or ``false alarm``, what)."""
     found: Counter[str] = Counter()
     for cycle in report.get("cycles", ()):
-        found.update(cycle["read"].get("mismatches", {}))
+        # a cycle whose write phase was ended has no read phase
+        found.update((cycle["read"] or {}).get("mismatches", {}))
     n_injected = injected[drawn.fault.kind] if drawn.fault else 0
     if not drawn.fault or not n_injected or drawn.fault.passes:
         if sum(found.values()):
