@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _POLL_S: Final = 0.01
+_LOOK_S: Final = 0.2
 _LIMIT_S: Final = 600.0
 
 
@@ -129,8 +130,12 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         workers: list[int] = []
+        looked_at = 0.0
         while not self._over.wait(_POLL_S):
-            workers = workers or spawned(self.run.pid)
+            if time.monotonic() > looked_at + _LOOK_S:
+                # later than the last look, as workers start one after the other
+                workers = [*dict.fromkeys([*workers, *spawned(self.run.pid)])]
+                looked_at = time.monotonic()
             for pid in (self.run.pid, *workers):
                 # a process that ends has no status any more
                 with contextlib.suppress(OSError, StopIteration):

@@ -9,9 +9,9 @@ from typing import Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 
-_OWN_MAPPING_BYTES: Final = 4 << 20
-"""Above what messages and answers take, which come and go all the time."""
-_KEPT_BYTES: Final = 8 << 20
+_OWN_MAPPING_BYTES: Final = 8 << 20
+"""Above what batches of messages and answers take, which come and go all the time."""
+_KEPT_BYTES: Final = 24 << 20
 
 
 def return_freed_memory() -> None:

@@ -78,6 +78,15 @@ class Coupling:
         starts = self.leapt(next_ns, now_ns)
         return starts + (self.width_ns + self.min_lag_ns)
 
+    def ready(self, next_ns: NDArray[np.int64], now_ns: int) -> NDArray[np.bool_]:
+        """Return whether each stream's next fragment may be written: ``ready_at(...) <= now_ns``.
+
+        A leap leads to where the throttle just allows it, so that it need not be looked at.
+        """
+        if self.fixed_start_ns is not None:
+            return np.ones(next_ns.shape, np.bool_)
+        return next_ns <= now_ns - self.min_lag_ns - self.width_ns
+
     def leapt(self, next_ns: NDArray[np.int64], now_ns: int) -> NDArray[np.int64]:
         """Return each stream's next start, moved forward where its newest sample is too old."""
         if self.fixed_start_ns is not None:
@@ -201,7 +210,7 @@ class Population:
 
     def _ready(self, part: slice, now_ns: int) -> NDArray[np.bool_]:
         ready = self._open(part)
-        ready &= self.coupling.ready_at(self._places_ns(part), now_ns) <= now_ns
+        ready &= self.coupling.ready(self._places_ns(part), now_ns)
         return ready
 
     def _open(self, part: slice) -> NDArray[np.bool_]:

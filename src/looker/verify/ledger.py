@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from looker.generate.encoder import EncodedBatch
 
-CHUNK_ROWS: Final = 131_072
+CHUNK_ROWS: Final = 262_144
 DEFAULT_MEMORY_BYTES: Final = 512 * 1024 * 1024
 
 

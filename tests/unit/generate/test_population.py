@@ -347,3 +347,18 @@ def test_no_stream_gets_ahead_of_another(n: int, wanted: list[int]) -> None:
         settle(streams, streams.pick(amount, NOW))
         numbers = streams.n_fragments.tolist()
         assert max(numbers) - min(numbers) <= 1
+
+
+@pytest.mark.parametrize("tick_ns", [1, 1_000_000])
+@pytest.mark.parametrize("fixed", [None, 5 * 10**9])
+def test_ready_is_what_ready_at_says(tick_ns: int, fixed: int | None) -> None:
+    coupling = Coupling(5, tick_ns, 30 * 10**9, 120 * 10**9, tick_ns, fixed)
+    now_ns = 1_795_475_977_300_000_123
+    offsets = np.random.default_rng(1).integers(-200 * 10**9, 10 * 10**9, 10_000)
+    edge = -coupling.min_lag_ns - coupling.width_ns
+    offsets = np.concatenate([offsets, [edge - 1, edge, edge + 1, -coupling.max_lag_ns]])
+    next_ns = now_ns + offsets - offsets % tick_ns
+    expected = coupling.ready_at(next_ns, now_ns) <= now_ns
+    assert coupling.ready(next_ns, now_ns).tolist() == expected.tolist()
+    assert expected.any()
+    assert expected.all() == (fixed is not None)
