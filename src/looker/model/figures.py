@@ -70,8 +70,9 @@ def figure_of(totals: Mapping[str, Any], path: str) -> float | None:
     value: Any = totals.get(part)
     if value is None or value.get("skipped"):
         return None
-    if path.startswith(_STATUS):
-        return float(value["responses_by_status"].get(path.removeprefix(_STATUS), 0))
+    counts = value.get("responses_by_status")
+    if path.startswith(_STATUS) and isinstance(counts, dict):
+        return float(counts.get(path.removeprefix(_STATUS), 0))
     for key in rest.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -137,7 +137,7 @@ def test_conditions_mean_what_they_say(
 )
 @pytest.mark.parametrize("percent", [False, True])
 def test_what_is_no_condition_is_refused(expr: str, percent: bool) -> None:
-    with pytest.raises(UsageError, match="--fail-if: .*is no condition"):
+    with pytest.raises(UsageError, match=r"--fail-if: .*is no condition"):
         parsed(expr, percent=percent)
 
 
