@@ -1,4 +1,4 @@
-"""The command line: ``looker logs``, ``metrics``, ``verify``, ``calibrate``, ``target``.
+"""The command line: the commands of ``looker``, and how its errors end.
 
 Nothing heavy is imported before it is needed, so that ``looker --version`` answers at once.
 """
@@ -10,6 +10,7 @@ import typer
 
 from looker.cli.arguments import configured, rewritten
 from looker.cli.calibrate_command import calibrate_command
+from looker.cli.compare_command import compare_command
 from looker.cli.run_command import run_command
 from looker.cli.verify_command import verify_command
 from looker.errors import ExitCode, LookerError
@@ -56,6 +57,9 @@ app.command("metrics", help="Write metric series, read them back, and prove ever
 )
 app.command("verify", help="Read back at a later time what a run has kept in its ledger.")(
     verify_command
+)
+app.command("compare", help="Compare repeated runs by their reports, and say how certain it is.")(
+    compare_command
 )
 app.command(
     "calibrate",

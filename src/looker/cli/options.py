@@ -108,6 +108,7 @@ class Options:
     out_of_order_fraction: float = 0.0
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
+    fail_if: tuple[str, ...] = ()
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -187,6 +188,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         duplicate_fraction=given.duplicate_fraction,
         id_is_given=given.invocation_id is not None,
         request_timeout_s=given.request_timeout_s,
+        fail_if=given.fail_if,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),
@@ -197,6 +199,8 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
     check(config)
     check_report(config.report)
     _check_ledger(config.ledger, config.report)
+    if config.fail_if:
+        _check_thresholds(config)
     return config
 
 
@@ -255,6 +259,19 @@ def _step_ns(given: Options) -> int:
             "--log-time-increment-ns", "is for logs; for metrics: --metrics-time-increment-ms"
         )
     return NS_PER_MS * (1 if given.metrics_step_ms is None else given.metrics_step_ms)
+
+
+def _check_thresholds(config: RunConfig) -> None:
+    """Raise UsageError for a condition that is none, or on a figure that there will not be."""
+    # a run without conditions starts without what reading them imports
+    from looker.model.threshold import OPTION, parsed  # noqa: PLC0415
+
+    for expr in config.fail_if:
+        threshold = parsed(expr)
+        if config.skip_read and threshold.path.startswith("read."):
+            raise UsageError(OPTION, f"{expr!r}: nothing is read (--skip-read, --verify off)")
+        if config.spot_check_every_s is None and threshold.path.startswith("spot_check."):
+            raise UsageError(OPTION, f"{expr!r}: there are no spot checks (--spot-check-every)")
 
 
 def check_report(path: Path | None) -> None:

@@ -387,6 +387,16 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 "--max-examples", help="How many mismatches of a cycle to show in full, 0 to 100."
             ),
         ] = DEFAULT_MAX_EXAMPLES,
+        fail_if: Annotated[
+            list[str] | None,
+            _option(
+                "--fail-if",
+                metavar="CONDITION",
+                help="End with exit code 4 if this holds for the totals of the report, like"
+                " 'write.service_ms.p99 > 500'; may be given several times.",
+                show_default=False,
+            ),
+        ] = None,
         config: Annotated[  # noqa: ARG001 - read before the command line is parsed
             Path | None,
             _option(
@@ -451,6 +461,7 @@ def run_command(mode: Mode) -> Callable[..., None]:
             out_of_order_fraction=out_of_order_fraction,
             duplicate_fraction=duplicate_fraction,
             request_timeout_s=request_timeout_seconds,
+            fail_if=tuple(fail_if or ()),
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

@@ -26,6 +26,7 @@ from looker.model.report import (
     rfc3339,
 )
 from looker.model.run_state import Totals
+from looker.model.threshold import judged, parsed
 from looker.model.url import redacted
 from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
@@ -135,9 +136,24 @@ class RunReport:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code, by the precedence of the verdict's kinds."""
-        return self._exit_code(self.totals())
+        totals = self.totals()
+        return self._exit_code(totals, self._thresholds(totals))
 
-    def _exit_code(self, totals: Totals) -> ExitCode:
+    def _thresholds(self, totals: Totals) -> list[dict[str, Any]]:
+        """Return what the conditions to fail under have come to."""
+        if not self.config.fail_if:
+            return []
+        plain = {
+            name: None if part is None else part.to_json()
+            for name, part in (
+                ("write", totals.write),
+                ("read", totals.read),
+                ("spot_check", totals.spot_check),
+            )
+        }
+        return judged(map(parsed, self.config.fail_if), plain)
+
+    def _exit_code(self, totals: Totals, thresholds: list[dict[str, Any]]) -> ExitCode:
         write, verdict = totals.write, worst(totals.verdicts)
         codes = [ExitCode.PASSED]
         if verdict is Verdict.FAILED:
@@ -149,12 +165,15 @@ class RunReport:
         lost = write.pushes_rejected or write.pushes_unresolved
         if verdict is Verdict.UNKNOWN or (lost and not self.config.allow_rejected):
             codes.append(ExitCode.TARGET)
+        if any(threshold["breached"] for threshold in thresholds):
+            codes.append(ExitCode.THRESHOLD)
         return gravest(codes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, of schema version 1."""
         totals = self.totals()
         write, read, spot_check = totals.write, totals.read, totals.spot_check
+        thresholds = self._thresholds(totals)
         added = set() if read is None else read.findings.added_labels
         return {
             "schema_version": SCHEMA_VERSION,
@@ -163,7 +182,8 @@ class RunReport:
             "mode": self.config.mode.value if self.ledger is None else "verify",
             "verdict": worst(totals.verdicts).value,
             "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
-            "exit_code": int(self._exit_code(totals)),
+            "exit_code": int(self._exit_code(totals, thresholds)),
+            "thresholds": thresholds,
             "interrupted": self.interrupted,
             "faults": self.faults,
             "started_at": rfc3339(self.started_ns),

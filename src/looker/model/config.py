@@ -79,6 +79,7 @@ class RunConfig:
     ``url`` None means the embedded target. ``max_lag_s`` None means the larger of 120 s and five
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
+    ``fail_if`` are conditions as :mod:`looker.model.threshold` reads them.
     ``start_time_ns`` switches the coupling to wall time off. ``id_is_given`` tells that the
     invocation id is not random. ``streams_per_group`` is given where streams that exist already are
     read by another number of workers than wrote them.
@@ -135,6 +136,7 @@ class RunConfig:
     out_of_order_fraction: float = 0.0
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
+    fail_if: tuple[str, ...] = ()
 
     @property
     def width_ns(self) -> int:

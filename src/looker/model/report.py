@@ -172,6 +172,7 @@ class WriteReport:
             "latency_ms": None,
             "cpu_s": self.cpu_s,
             "loop_cpu_s": self.loop_cpu_s,
+            "cpu_s_per_million_samples": _rate(self.cpu_s * 1e6, self.samples_acked),
             "refusal": self.refusal,
         }
 
@@ -258,6 +259,7 @@ class ReadReport:
             "samples_indeterminate_found": found.n_optional_seen,
             "fragments_proved_by_checksum": self.fragments_proved,
             "queries": self.queries,
+            "samples_per_s": _rate(found.n_validated, self.times.duration_s),
             "payload_mb_per_s": _rate(self.payload_bytes_validated / 1e6, self.times.duration_s),
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
             "missing_because": self.missing_because if n_missing else None,

@@ -1,6 +1,7 @@
 """A run's configuration as plain values, to be kept with what it wrote and made again later.
 
-What belongs to one host only is left out: files, the URL and its credentials, ports, log lines.
+What belongs to one host or run only is left out: files, the URL and its credentials, ports, log
+lines, conditions to fail under.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from looker.model.config import RunConfig, check
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_OF_THE_HOST: Final[Mapping[str, Any]] = {
+_LEFT_OUT: Final[Mapping[str, Any]] = {
     "url": None,
     "log_level": "info",
     "http_server_port": None,
+    "fail_if": (),
 }
 
 
@@ -30,7 +32,7 @@ def _kept() -> dict[str, Any]:
     return {
         name: hint
         for name, hint in hints.items()
-        if name not in _OF_THE_HOST and Path not in (hint, *get_args(hint))
+        if name not in _LEFT_OUT and Path not in (hint, *get_args(hint))
     }
 
 
@@ -57,7 +59,7 @@ def restored(values: Mapping[str, Any]) -> RunConfig:
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise ValueError(f"setting {name} cannot be {value!r}") from error
     try:
-        config = RunConfig(**_OF_THE_HOST, report=None, **given)
+        config = RunConfig(**_LEFT_OUT, report=None, **given)
         check(config)
     except TypeError as error:
         raise ValueError("a setting is missing") from error

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from looker.errors import ExitCode
 from looker.model.limit import LimitedBy, generator_advice
 from looker.observe.examples import show_examples
 
@@ -175,7 +176,7 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     read = totals["read"]
     lines = [Text("")]
     style = _STYLES[verdict]
-    if verdict == "passed" and report["exit_code"]:
+    if verdict == "passed" and report["exit_code"] not in (ExitCode.PASSED, ExitCode.THRESHOLD):
         style = "bold yellow"
     lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
     if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
@@ -198,7 +199,15 @@ def _ends(report: Mapping[str, Any], refusal: str | None) -> list[Text]:
     if read is not None and read["error"]:
         lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
-    return lines
+    return [*lines, *map(_threshold, report.get("thresholds", ()))]
+
+
+def _threshold(threshold: Mapping[str, Any]) -> Text:
+    expr, value = threshold["expr"], threshold["value"]
+    found = "it has no value" if value is None else f"it is {value:,.6g}"
+    if threshold["breached"]:
+        return Text(f"threshold breached (exit code 4): {expr}; {found}", style="bold red")
+    return Text(f"threshold kept: not {expr}; {found}", style="dim")
 
 
 def _advice(report: Mapping[str, Any], limit: str) -> str:

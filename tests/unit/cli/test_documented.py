@@ -22,6 +22,7 @@ group: Any = typer.main.get_command(app)
         ("metrics", "usage.md"),
         ("calibrate", "performance.md"),
         ("verify", "verify.md"),
+        ("compare", "compare.md"),
         ("target", "target.md"),
     ],
 )
@@ -39,7 +40,11 @@ def test_every_option_is_documented(command: str, page: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    [("usage.md", ("logs", "metrics")), ("verify.md", ("verify", "logs"))],
+    [
+        ("usage.md", ("logs", "metrics")),
+        ("verify.md", ("verify", "logs")),
+        ("compare.md", ("compare",)),
+    ],
 )
 def test_no_other_option_is_documented(page: str, commands: tuple[str, ...]) -> None:
     text = (DOCS / page).read_text()

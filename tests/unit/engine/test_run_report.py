@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from looker.engine import run_report
 from looker.engine.run_report import RunReport, WorkerRecord, write_atomically
 from looker.errors import LookerError
 from looker.model.config import ReadApi
+from looker.model.mismatch import MismatchKind
 from looker.model.report import PhaseTimes, ReadReport
 from looker.model.url import redacted
 from servers import run_config
@@ -70,6 +72,52 @@ def test_a_missing_part_is_no_pass() -> None:
     found = whole.to_json()
     assert [cycle["verdict"] for cycle in found["cycles"]] == ["passed", "passed", "unknown"]
     assert (found["verdict"], found["exit_code"]) == ("unknown", 3)
+
+
+def with_thresholds(*conditions: str) -> RunReport:
+    whole = report(2, archived=False)
+    whole.config = replace(whole.config, fail_if=conditions)
+    return whole
+
+
+def test_thresholds_are_of_the_totals_of_all_cycles() -> None:
+    # 2 workers, 100 and 101 samples, in two phases of 2 s
+    conditions = (
+        "write.samples_per_s < 100.5",
+        "samples_per_s <= 100.5",
+        "read.mismatches.missing > 0",
+        "spot_check.checks == 0",
+        "write.responses_by_status.429 != 0",
+    )
+    whole = with_thresholds(*conditions)
+    assert whole.to_json()["thresholds"] == [
+        {"expr": conditions[0], "value": 100.5, "breached": False},
+        {"expr": conditions[1], "value": 100.5, "breached": True},
+        {"expr": conditions[2], "value": 0, "breached": False},
+        {"expr": conditions[3], "value": None, "breached": False},
+        {"expr": conditions[4], "value": 0, "breached": False},
+    ]
+    assert whole.exit_code == whole.to_json()["exit_code"] == 4
+    kept = with_thresholds(conditions[0])
+    assert kept.exit_code == kept.to_json()["exit_code"] == 0
+    assert report(2, archived=False).to_json()["thresholds"] == []
+
+
+def test_a_breach_is_the_least_of_all_faults() -> None:
+    condition = "write.samples_acked > 0"
+    whole = with_thresholds(condition)
+    assert whole.exit_code == 4
+    whole.workers[0].cycles[0].write.pushes_rejected = 1
+    assert whole.exit_code == 3
+    whole.interrupted = True
+    assert whole.exit_code == 130
+    whole.faults = ["a worker died"]
+    assert whole.exit_code == 70
+    read = whole.workers[0].cycles[0].read
+    assert read is not None
+    read.findings.counts[MismatchKind.MISSING] += 1
+    assert whole.exit_code == whole.to_json()["exit_code"] == 1
+    assert whole.to_json()["thresholds"][0]["breached"] is True
 
 
 def test_a_password_does_not_reach_the_report() -> None:

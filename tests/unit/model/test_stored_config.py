@@ -22,6 +22,7 @@ LEFT_OUT = {
     "ca_file",
     "http_server_port",
     "ledger",
+    "fail_if",
 }
 
 

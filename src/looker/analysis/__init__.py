@@ -1,0 +1,1 @@
+"""Comparing runs from their reports: statistics, whether they are alike, tables."""

@@ -1,0 +1,109 @@
+"""The command ``looker compare``: whether repeated runs differ, and how certain that is."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from looker.errors import ExitCode, UsageError
+
+MIN_CONFIDENCE: Final = 0.5
+MAX_CONFIDENCE: Final = 0.999
+
+
+class Format(StrEnum):
+    """How a comparison is shown."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def compare_command(
+    baseline: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BASELINE",
+            help="A report, or a directory of the reports of repeats (*report.json, at any depth).",
+            show_default=False,
+        ),
+    ],
+    contender: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CONTENDER", help="What to compare with it, likewise.", show_default=False
+        ),
+    ],
+    *,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A figure of the report's totals to compare, like write.service_ms.p99; may be"
+            " given several times (default: eight rates and latencies).",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Format, typer.Option("--format", help="How the comparison is shown.")
+    ] = Format.TEXT,
+    confidence: Annotated[
+        float,
+        typer.Option(help="How certain a difference must be, after correction, to count as shown."),
+    ] = 0.95,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Compare runs that differ in host, options or mode, and say in what; allow a"
+            " --fail-if that so few runs could never breach.",
+        ),
+    ] = False,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="End with exit code 4 if a difference that is shown is like this:"
+            " 'samples_per_s < -5%'; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Read the reports, compare, and show."""
+    if not MIN_CONFIDENCE <= confidence <= MAX_CONFIDENCE:
+        raise UsageError(
+            "--confidence",
+            f"must be from {MIN_CONFIDENCE:g} to {MAX_CONFIDENCE:g}, not {confidence:g}",
+        )
+    # only a comparison needs what is imported here
+    import orjson  # noqa: PLC0415
+
+    from looker.analysis.comparison import compare  # noqa: PLC0415
+    from looker.analysis.comparison_table import markdown, show  # noqa: PLC0415
+    from looker.analysis.reports import read_side  # noqa: PLC0415
+    from looker.model.figures import resolved  # noqa: PLC0415
+    from looker.model.threshold import parsed  # noqa: PLC0415
+
+    thresholds = [parsed(expr, percent=True) for expr in fail_if or ()]
+    try:
+        metrics = [resolved(path) for path in metric or ()]
+    except ValueError as error:
+        raise UsageError("--metric", str(error)) from None
+    comparison = compare(
+        read_side(baseline, "BASELINE"),
+        [read_side(path, "CONTENDER") for path in contender],
+        metrics=metrics,
+        thresholds=thresholds,
+        confidence=confidence,
+        force=force,
+    )
+    match output:
+        case Format.TEXT:
+            show(comparison)
+        case Format.MARKDOWN:
+            typer.echo(markdown(comparison), nl=False)
+        case Format.JSON:
+            typer.echo(orjson.dumps(comparison.to_json(), option=orjson.OPT_INDENT_2).decode())
+    if comparison.breached:
+        raise typer.Exit(int(ExitCode.THRESHOLD))
