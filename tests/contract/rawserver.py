@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from dataclasses import dataclass
@@ -110,7 +111,9 @@ class Peer:
 class RawServer:
     """Plays ``script`` on each connection; what the script leaves open is closed behind it."""
 
-    def __init__(self, script: Callable[[Peer], None]) -> None:
+    def __init__(self, script: Callable[[Peer], None], tls: ssl.SSLContext | None = None) -> None:
+        """With ``tls`` it speaks TLS; a handshake that fails ends a connection."""
+        self._tls = tls
         self.requests: list[Request] = []
         self.n_connections = 0
         self.stopping = threading.Event()
@@ -122,7 +125,8 @@ class RawServer:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen()
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/push"
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/push"
 
     def __enter__(self) -> Self:
         self._threads.append(threading.Thread(target=self._accept))
@@ -150,6 +154,12 @@ class RawServer:
 
     def _play(self, sock: socket.socket, number: int) -> None:
         sock.settimeout(_PATIENCE_S)
+        if self._tls is not None:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except (ssl.SSLError, ConnectionError):
+                sock.close()
+                return
         with sock:
             try:
                 self._script(Peer(sock, self, number))
