@@ -22,7 +22,7 @@ import uvloop
 
 import looker
 from load import config, markdown, targets
-from looker.engine.read_phase import ReadPhase, comparison
+from looker.engine.read_phase import ReadPhase, answer_bytes, comparison
 from looker.model.calibration import Stage
 from looker.model.config import Mode
 from looker.model.query import RangeQuery
@@ -142,14 +142,16 @@ def _pages(load: Load) -> list[tuple[bytes, Any]]:
     )
     part = Part(*recorded._streams, recorded._ledger.rows_of(*recorded._streams))
     answers = recorded._client._answers  # type: ignore[attr-defined]
-    limit = phase._limits.max_answer
-    return [
-        (
-            answers[RangeQuery(page.selection.matcher, page.start_ns, page.end_ns, limit)],
-            page,
+    limits = phase._limits
+    longest = answer_bytes(load.config, recorded._content, load.target, limits)
+
+    def asked(page: Any) -> RangeQuery:
+        matcher, start_ns, end_ns = page.selection.matcher, page.start_ns, page.end_ns
+        return RangeQuery(
+            matcher, start_ns, end_ns, limits.max_answer, max_answer_bytes=longest(page)
         )
-        for page in phase._pages(part)
-    ]
+
+    return [(answers[asked(page)], page) for page in phase._pages(part)]
 
 
 class _Never:
