@@ -102,14 +102,14 @@ class LogAnswers:
 
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()
-        entries = _Entries.parse(body, expectation, self._tolerated, findings)
+        entries = Entries.parse(body, expectation, self._tolerated, findings)
         aligned = align(expectation, entries.received, entries, findings)
         sums = entries.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
         return proof_of_aligned(expectation, aligned, sums, findings, len(entries.text))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Entries:
+class Entries:
     """The entries of a parsed answer: lines of the right length as columns, and all as text."""
 
     received: Received
@@ -124,7 +124,8 @@ class _Entries:
         expectation: Expectation,
         tolerated: frozenset[str],
         findings: Findings,
-    ) -> _Entries:
+    ) -> Entries:
+        """Take the columns out of an answer; DecodeError where it is not one of entries."""
         elements = parse_streams(body)
         scheme = expectation.content.scheme
         streams = [
@@ -157,18 +158,22 @@ class _Entries:
     def equal(
         self, expectation: Expectation, expected: NDArray[np.intp], received: NDArray[np.intp]
     ) -> NDArray[np.bool_]:
+        """Tell for each pair (k,) whether the content is the same, bit by bit."""
         same: NDArray[np.bool_] = (expectation.lines(expected) == self.lines[received]).all(axis=1)
         return same & self.fits[received]
 
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
+        """Return the checksum's inner sums of received samples (k,)."""
         return line_sums(self.lines[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
+        """Return the content of a received sample as text."""
         return self.text[received]
 
     def expected_text(self, expectation: Expectation, expected: int) -> str:
+        """Return the content of an expected sample as text."""
         return expectation.lines(np.array([expected])).tobytes().decode("ascii")
 
 

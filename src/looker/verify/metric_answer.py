@@ -75,7 +75,7 @@ class RemoteReadAnswers:
             raise DecodeError(f"an answer to one query has {len(results)} results")
         labels: list[dict[str, str]] = []
         for result in results:
-            labels += [_parse_labels(blob) for blob in result.label_blobs()]
+            labels += [parse_labels(blob) for blob in result.label_blobs()]
         empty: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         counts = np.concatenate([result.counts for result in results] or empty)
         times = np.concatenate([result.timestamps_ms for result in results] or empty)
@@ -110,7 +110,8 @@ class QueryAnswers:
         )
 
 
-def _parse_labels(blob: bytes) -> dict[str, str]:
+def parse_labels(blob: bytes) -> dict[str, str]:
+    """Return the labels in the fields of a series; DecodeError where they are none."""
     try:
         series = prometheus_pb2.TimeSeries.FromString(blob)
     except ProtobufError as error:
@@ -140,14 +141,14 @@ def _compare_columns(
         np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
         labels,
     )
-    samples = _Samples(bits)
+    samples = FloatSamples(bits)
     aligned = align(expectation, received, samples, findings)
     sums = samples.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
     return proof_of_aligned(expectation, aligned, sums, findings, len(bits))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Samples:
+class FloatSamples:
     """The values of received samples as bit patterns, uint64 (r,)."""
 
     bits: NDArray[np.uint64]
@@ -155,18 +156,22 @@ class _Samples:
     def equal(
         self, expectation: Expectation, expected: NDArray[np.intp], received: NDArray[np.intp]
     ) -> NDArray[np.bool_]:
+        """Tell for each pair (k,) whether the content is the same, bit by bit."""
         same: NDArray[np.bool_] = expectation.bits(expected) == self.bits[received]
         return same
 
     def sums(
         self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
+        """Return the checksum's inner sums of received samples (k,)."""
         return value_sums(self.bits[received]) + time_sums(timestamps_ns)
 
     def received_text(self, received: int) -> str:
+        """Return the content of a received sample as text."""
         return _float_text(int(self.bits[received]))
 
     def expected_text(self, expectation: Expectation, expected: int) -> str:
+        """Return the content of an expected sample as text."""
         return _float_text(int(expectation.bits(np.array([expected]))[0]))
 
 

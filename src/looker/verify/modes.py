@@ -17,9 +17,9 @@ from looker.model.fragment import FragmentState
 from looker.model.mismatch import Findings, MismatchExample, MismatchKind
 from looker.verify.alignment import Received, align
 from looker.verify.identity import stream_of
-from looker.verify.log_answer import LogAnswers, _Entries
+from looker.verify.log_answer import Entries, LogAnswers
 from looker.verify.log_prediction import LogPredictor
-from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers, _parse_labels, _Samples
+from looker.verify.metric_answer import FloatSamples, QueryAnswers, RemoteReadAnswers, parse_labels
 from looker.verify.proof import ChecksumLedger, PageProof, proof_of_aligned, proof_of_all
 from looker.verify.read_prediction import predicted_sums
 from looker.wire.decode import decode_read_response
@@ -110,7 +110,7 @@ class UnregeneratedLogs(LogAnswers):
         if proof is not None:
             return _undecided(proof) if self._mode is VerifyMode.CHECKSUM else proof
         findings = Findings()
-        entries = _Entries.parse(body, expectation, self._tolerated, findings)
+        entries = Entries.parse(body, expectation, self._tolerated, findings)
         return _judge(self._mode, expectation, entries.received, entries, findings)
 
 
@@ -135,7 +135,7 @@ class UnregeneratedReads(RemoteReadAnswers):
             return _undecided(proof) if self._mode is VerifyMode.CHECKSUM else proof
         labels, counts, times, bits = [], [], [], []
         for result in decode_read_response(body):
-            labels += [_parse_labels(blob) for blob in result.label_blobs()]
+            labels += [parse_labels(blob) for blob in result.label_blobs()]
             counts.append(result.counts)
             times.append(result.timestamps_ms)
             bits.append(result.value_bits)
@@ -188,7 +188,7 @@ def _judge_floats(
         np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
         labels,
     )
-    return _judge(mode, expectation, received, _Samples(bits), findings)
+    return _judge(mode, expectation, received, FloatSamples(bits), findings)
 
 
 class SumsOfSending(ChecksumLedger):
