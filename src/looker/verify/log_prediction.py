@@ -17,7 +17,7 @@ from looker.generate.encoder import blocks
 from looker.generate.logs import TIMESTAMP_DIGITS
 from looker.verify.grid import Grid
 from looker.wire.checksum import line_sums, time_key
-from looker.wire.columns import records_of, store_digits
+from looker.wire.columns import BLOCK_BYTES, records_of, store_digits
 from looker.wire.loki_answer import ROW_TEXT_AT, ElementForm, RowForm, extra_names
 from looker.wire.records import gather, scatter
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from looker.generate.content import Content
     from looker.verify.expectation import Expectation
 
-_BLOCK_BYTES: Final = 1024 * 1024
-"""Most pages are one block: the overhead of some thirty numpy calls counts more than the cache."""
 _TIME_AT: Final = 2
 _CLOSE: Final = ord("]")
 _QUOTE: Final = ord('"')
@@ -156,7 +154,7 @@ class LogPredictor:
         width = form.row.width
         template = self._template(form.row)
         previous = (0, 0, 0, 0)
-        for part, columns in blocks(n_rows, n_columns, max(1, _BLOCK_BYTES // width)):
+        for part, columns in blocks(n_rows, n_columns, max(1, BLOCK_BYTES // width)):
             k, n = part.stop - part.start, columns.stop - columns.start
             lead = form.head.width if columns.start == 0 else 0
             tail = len(_ELEMENT_END) if columns.stop == n_columns else 0
@@ -185,7 +183,7 @@ class LogPredictor:
         n_all = int(ends[-1])
         heads = form.head.render(expectation.stream_numbers)
         template = self._template(form.row)
-        per_block = max(1, _BLOCK_BYTES // width)
+        per_block = max(1, BLOCK_BYTES // width)
         for first in range(0, n_all, per_block):
             columns = slice(first, min(first + per_block, n_all))
             n = columns.stop - first

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BLOCK_BYTES: Final = 512 * 1024
+BLOCK_BYTES: Final = 1024 * 1024
 """Working set of a kernel: small enough for the L2 cache, large enough for numpy's overhead."""
 
 

@@ -119,7 +119,7 @@ def test_levels_that_vary_by_row_are_not_parsed(
     body = loki_answer(history, levels)
     expectation = history.page().expectation
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_prediction, "_BLOCK_BYTES", block)
+        patch.setattr(log_prediction, "BLOCK_BYTES", block)
         answers = LogAnswers(history.content)
         fast = answers._predicted(body, expectation.required_only())
         again = answers._predicted(body, expectation.required_only())
@@ -140,7 +140,7 @@ def test_parts_of_fragments_are_not_parsed(name: str, max_samples: int, block: i
     history = LOGS[name]
     answers = LogAnswers(history.content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_prediction, "_BLOCK_BYTES", block)
+        patch.setattr(log_prediction, "BLOCK_BYTES", block)
         for page in history.pages(max_samples):
             body = loki_answer(history, ["unknown", "info", "unknown"], page)
             required = page.expectation.required_only()
@@ -234,7 +234,7 @@ def test_damage_to_each_part_of_a_log_answer_is_judged_as_by_parsing(
     if data.draw(st.booleans()):
         answers.compare(loki_answer(history, ["unknown"]), expectation)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_prediction, "_BLOCK_BYTES", data.draw(st.sampled_from(BLOCKS)))
+        patch.setattr(log_prediction, "BLOCK_BYTES", data.draw(st.sampled_from(BLOCKS)))
         judged(answers, changed, expectation)
 
 
