@@ -197,12 +197,6 @@ class Population:
         """Note that a fragment of each of these streams has been answered for."""
         np.subtract.at(self.outstanding, streams - np.uint32(self.first), np.uint8(1))
 
-    def lags_ns(self, streams: NDArray[np.uint32], now_ns: int) -> NDArray[np.int64]:
-        """Return how far behind wall time the newest samples of these streams are."""
-        newest = self.next_ns[streams - np.uint32(self.first)] - self.coupling.step_ns
-        lags: NDArray[np.int64] = now_ns - newest
-        return lags
-
     def _places_ns(self, which: slice | NDArray[Any]) -> NDArray[np.int64]:
         """Return where the next fragments of some streams begin, unless they leap."""
         places: NDArray[np.int64] = self.next_ns[which]
