@@ -18,12 +18,12 @@ from looker.wire.prometheus import (
     MIN_TIMESTAMP_MS,
     SAMPLE_BYTES,
     SeriesRows,
-    parse_samples,
     read_request,
     store_times,
     value_fields,
 )
 from looker.wire.proto import prometheus_pb2
+from looker.wire.sample_blocks import decode_samples
 
 if TYPE_CHECKING:
     from looker.generate.content import Content
@@ -112,6 +112,17 @@ def stored_samples(starts: list[int], offsets: list[int], bits: np.ndarray) -> n
     return samples
 
 
+def decoded(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return times and bit patterns of samples (m, n, 18), one behind the other."""
+    n_rows, n_samples, _ = samples.shape
+    flat = np.ascontiguousarray(samples).reshape(-1)
+    found = decode_samples(flat, 0, (n_rows, n_samples), n_samples * SAMPLE_BYTES)
+    assert found is not None
+    times, bits = found
+    # one row of times stands for all that are alike
+    return np.broadcast_to(times, bits.shape).reshape(-1), bits.reshape(-1)
+
+
 @given(
     st.lists(
         st.tuples(st.integers(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS - 1), st.integers(1, 2**64 - 1)),
@@ -122,7 +133,7 @@ def stored_samples(starts: list[int], offsets: list[int], bits: np.ndarray) -> n
 def test_samples_parse_back_to_the_same_bits(samples: list[tuple[int, int]]) -> None:
     times, bits = (list(column) for column in zip(*samples, strict=True))
     rows = stored_samples(times, [0], np.array(bits, np.uint64)[:, None])
-    parsed_times, parsed_bits = parse_samples(rows[:, 0])
+    parsed_times, parsed_bits = decoded(rows)
     assert (parsed_times.tolist(), parsed_bits.tolist()) == (times, bits)
 
 
@@ -141,7 +152,7 @@ def test_rows_of_samples_cross_every_length_of_the_low_bits(
     offsets = [number * step_ms for number in range(n_samples)]
     bits = np.arange(1, len(starts) * n_samples + 1, dtype=np.uint64).reshape(-1, n_samples)
     rows = stored_samples(starts, offsets, bits)
-    parsed_times, parsed_bits = parse_samples(rows.reshape(-1, SAMPLE_BYTES))
+    parsed_times, parsed_bits = decoded(rows)
     assert parsed_bits.tolist() == bits.ravel().tolist()
     expected = [start + offset for start in starts for offset in offsets]
     assert parsed_times.tolist() == expected

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.generate.mixer import random_words, span_keys
+from looker.generate.mixer import span_keys
 from looker.model.config import TIME_PREFIX_CHARS, Compressability
 from looker.wire.columns import records_of
+from looker.wire.random_words import random_words
 from looker.wire.records import gather
 
 if TYPE_CHECKING:

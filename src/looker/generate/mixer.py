@@ -8,7 +8,6 @@ position in the fragment.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -80,12 +79,3 @@ def span_keys(keys: NDArray[np.uint64], spans: int | NDArray[np.int64]) -> NDArr
         return keys
     later = mix_in_place(keys + spans.astype(np.uint64) * np.uint64(GOLDEN))
     return np.where(spans == 0, keys, later)
-
-
-@cache
-def random_words(seed: int, n_words: int) -> NDArray[np.uint64]:
-    """Return the first words of a fixed random sequence, uint64 (n_words,), read-only."""
-    # numpy keeps the output of its bit generators stable across versions
-    words = np.random.PCG64(seed).random_raw(n_words).astype(np.uint64, copy=False)
-    words.setflags(write=False)
-    return words

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.generate.mixer import random_words, span_keys
+from looker.generate.mixer import span_keys
 from looker.model.config import Compressability
 from looker.wire.columns import grid_order
+from looker.wire.random_words import random_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +28,11 @@ SPAN: Final = 1 << 14
 _TABLE_SEED: Final = 0x7E47_0003
 
 
+@cache
+def _table() -> NDArray[np.uint64]:
+    return random_words(_TABLE_SEED, SPAN)
+
+
 class ValueContent:
     """The bit patterns of the samples' float64 values.
 
@@ -38,7 +45,7 @@ class ValueContent:
 
     def __init__(self, compressability: Compressability) -> None:
         self._free = _FREE_BITS[compressability]
-        self._table = random_words(_TABLE_SEED, SPAN)
+        self._table = _table()
 
     def bits(self, keys: NDArray[np.uint64], positions: slice) -> NDArray[np.uint64]:
         """Return samples of fragments, uint64 (m, n), in the order of :func:`grid_order`.

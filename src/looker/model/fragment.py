@@ -67,7 +67,3 @@ class FragmentBatch:
             self.n_samples,
             self.step_ns,
         )
-
-    def first_samples(self) -> NDArray[np.uint64]:
-        """Return the stream-wide number of each fragment's first sample, uint64 (m,)."""
-        return self.fragments.astype(np.uint64) * np.uint64(self.n_samples)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.wire.columns import records_of
+from looker.wire.random_words import random_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,9 +28,7 @@ _MASK: Final = 2**64 - 1
 
 @cache
 def _keys(seed: int, n_keys: int) -> NDArray[np.uint64]:
-    # numpy keeps the output of its bit generators stable across versions
-    raw = np.random.PCG64(seed).random_raw(n_keys).astype(np.uint64)
-    keys = raw | np.uint64(1)
+    keys = random_words(seed, n_keys) | np.uint64(1)
     keys.setflags(write=False)
     return keys
 

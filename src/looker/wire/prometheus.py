@@ -146,20 +146,6 @@ def store_times(
         out[crossing, :, _LOW_AT:] = stamps
 
 
-def parse_samples(
-    rows: NDArray[np.uint8],
-) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Return timestamps (n,) in ms and bit patterns (n,) of samples (n, 18) of that very layout."""
-    bits = rows[:, 3:11].copy().view("<u8")[:, 0]
-    padded = np.zeros((len(rows), 8), np.uint8)
-    padded[:, :_TIMESTAMP_BYTES] = rows[:, 12:18]
-    words = padded.view("<u8")[:, 0]
-    timestamps = np.zeros(len(rows), np.uint64)
-    for position in range(_TIMESTAMP_BYTES):
-        timestamps |= (words >> np.uint64(position)) & np.uint64(0x7F << (7 * position))
-    return timestamps.view(np.int64), bits
-
-
 def read_request(start_ms: int, end_ms: int, matchers: Sequence[tuple[str, str, str]]) -> bytes:
     """Return a remote read request; both ends are inclusive.
 

@@ -17,10 +17,10 @@ from looker.generate.mixer import (
     fragment_keys,
     mix64,
     mix_in_place,
-    random_words,
     span_keys,
     stream_keys,
 )
+from looker.wire.random_words import random_words
 
 if TYPE_CHECKING:
     from looker.generate.content import Content
