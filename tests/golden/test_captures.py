@@ -18,7 +18,7 @@ from looker.model.config import ReadApi
 from looker.model.labels import LabelScheme
 from looker.model.mismatch import Findings
 from looker.model.outcome import Outcome
-from looker.verify.log_answer import _Entries
+from looker.verify.log_answer import Entries
 from looker.wire.decode import decode_read_response
 from looker.wire.loki_answer import (
     TOLERATED_LABELS,
@@ -140,7 +140,7 @@ def test_a_page_and_the_backward_direction() -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_entries_of_real_answers_as_columns(name: str) -> None:
     findings = Findings()
-    entries = _Entries.parse(body_of(name), EMPTY_EXPECTATION, TOLERATED_LABELS, findings)
+    entries = Entries.parse(body_of(name), EMPTY_EXPECTATION, TOLERATED_LABELS, findings)
     written = [entry for number in STREAMS[name] for entry in written_entries(number)]
     assert entries.received.timestamps_ns.tolist() == [time_ns for time_ns, _ in written]
     assert entries.text == [text for _, text in written]
