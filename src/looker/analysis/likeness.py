@@ -27,6 +27,10 @@ FREE: Final = frozenset(
         "bearer_token_file",
         "ca_file",
         "insecure_skip_verify",
+        # what the target is asked of itself beside the load
+        "target_metrics_url",
+        "target_metrics",
+        "target_metrics_every_s",
         # what is made of a result
         "force",
         "fail_if",

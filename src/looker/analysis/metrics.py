@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from looker.model.target_usage import FIGURES
+
 
 class Better(StrEnum):
     """Which way a figure is better."""
@@ -64,6 +66,7 @@ _LOWER: Final = frozenset(
         "streams_awaited",
         "wire_bytes_sent",
         "queries",
+        *FIGURES,
     }
 )
 

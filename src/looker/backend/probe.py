@@ -136,10 +136,10 @@ class Probe:
                 )
             )
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-            raise TargetError(f"cannot reach {self.base}: {_reason(error)}") from error
+            raise TargetError(f"cannot reach {self.base}: {reason_of(error)}") from error
         except httpx.TransportError as error:
             raise TargetError(
-                f"cannot reach {self.base}: no whole answer for {path}: {_reason(error)}"
+                f"cannot reach {self.base}: no whole answer for {path}: {reason_of(error)}"
             ) from error
         self._note_skew(answer.headers, (asked_s + time.time()) / 2)
         reply = Reply(answer.status, answer.headers, answer.body)
@@ -162,7 +162,7 @@ class Probe:
             return
 
 
-def _reason(error: httpx.TransportError) -> str:
+def reason_of(error: httpx.TransportError) -> str:
     """Return why there was no answer, in the operating system's words where it knows."""
     found = getattr(error.__cause__, "os_error", None)
     if isinstance(found, socket.gaierror) and found.strerror:

@@ -27,6 +27,7 @@ from looker.model.config import (
     default_max_lag_s,
 )
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
+from looker.model.target_usage import OFF, known_metrics
 from looker.observe.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class Options:
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
     fail_if: tuple[str, ...] = ()
+    target_metrics_url: str | None = None
+    target_metrics: tuple[str, ...] = ()
+    target_metrics_every_s: float = 1.0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -189,6 +193,9 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         id_is_given=given.invocation_id is not None,
         request_timeout_s=given.request_timeout_s,
         fail_if=given.fail_if,
+        target_metrics_url=given.target_metrics_url,
+        target_metrics=given.target_metrics,
+        target_metrics_every_s=given.target_metrics_every_s,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),
@@ -264,14 +271,21 @@ def _step_ns(given: Options) -> int:
 def _check_thresholds(config: RunConfig) -> None:
     """Raise UsageError for a condition that is none, or on a figure that there will not be."""
     # a run without conditions starts without what reading them imports
+    from looker.model.figures import metric_of  # noqa: PLC0415
     from looker.model.threshold import OPTION, parsed  # noqa: PLC0415
 
+    kept = {*known_metrics(), *(text.strip() for text in config.target_metrics)}
     for expr in config.fail_if:
         threshold = parsed(expr)
         if config.skip_read and threshold.path.startswith("read."):
             raise UsageError(OPTION, f"{expr!r}: nothing is read (--skip-read, --verify off)")
         if config.spot_check_every_s is None and threshold.path.startswith("spot_check."):
             raise UsageError(OPTION, f"{expr!r}: there are no spot checks (--spot-check-every)")
+        if config.target_metrics_url == OFF and threshold.path.startswith("target."):
+            raise UsageError(OPTION, f"{expr!r}: the target is not asked (--target-metrics-url)")
+        metric = metric_of(threshold.path)
+        if metric is not None and metric not in kept:
+            raise UsageError(OPTION, f"{expr!r}: {metric} is not kept: give --target-metric")
 
 
 def check_report(path: Path | None) -> None:

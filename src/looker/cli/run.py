@@ -14,6 +14,7 @@ from looker.engine.coordinator import Coordinator
 from looker.engine.messages import LedgerPlace
 from looker.engine.pool import LocalPool
 from looker.engine.run_report import RunReport, write_atomically
+from looker.engine.usage_watch import UsageWatch
 from looker.errors import ExitCode, LookerError, UsageError
 from looker.model.report import rfc3339
 from looker.model.run_state import RunState
@@ -86,6 +87,7 @@ def run(config: RunConfig) -> ExitCode:
             save=saver.save,
             state=state,
             ledger=_new_ledger(config, target, state.started_ns),
+            watch=UsageWatch.of(config, target, clock, state.started_ns),
         )
         with live or nullcontext():
             report = coordinator.run()

@@ -23,6 +23,7 @@ from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
+_TARGET_USAGE: Final = "What the target uses"
 
 
 def run_command(mode: Mode) -> Callable[..., None]:
@@ -397,6 +398,35 @@ def run_command(mode: Mode) -> Callable[..., None]:
                 show_default=False,
             ),
         ] = None,
+        target_metrics_url: Annotated[
+            str | None,
+            _option(
+                "--target-metrics-url",
+                help="Where the target's own metrics are, to tell what it uses while the run goes"
+                " on (default: /metrics behind the URL); 'off' asks for none.",
+                show_default=False,
+                rich_help_panel=_TARGET_USAGE,
+            ),
+        ] = None,
+        target_metric: Annotated[
+            list[str] | None,
+            _option(
+                "--target-metric",
+                metavar="NAME",
+                help="A further metric of the target to keep in the report, summed over its label"
+                ' sets, as name or name{label="value"}; may be given several times.',
+                show_default=False,
+                rich_help_panel=_TARGET_USAGE,
+            ),
+        ] = None,
+        target_metrics_every_seconds: Annotated[
+            float,
+            _option(
+                "--target-metrics-every-seconds",
+                help="How often to ask, beside the beginning and end of each phase.",
+                rich_help_panel=_TARGET_USAGE,
+            ),
+        ] = 1.0,
         config: Annotated[  # noqa: ARG001 - read before the command line is parsed
             Path | None,
             _option(
@@ -462,6 +492,9 @@ def run_command(mode: Mode) -> Callable[..., None]:
             duplicate_fraction=duplicate_fraction,
             request_timeout_s=request_timeout_seconds,
             fail_if=tuple(fail_if or ()),
+            target_metrics_url=target_metrics_url,
+            target_metrics=tuple(target_metric or ()),
+            target_metrics_every_s=target_metrics_every_seconds,
         )
         checked = configuration(given)
         from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports

@@ -22,6 +22,7 @@ from looker.errors import UsageError
 from looker.model.config import ReadApi, RunConfig, VerifyMode, check
 from looker.model.report import rfc3339
 from looker.model.run_state import RunState
+from looker.model.target_usage import OFF
 from looker.model.url import redacted
 from looker.observe.environment import environment, usable_cores
 from looker.observe.live import LogView, view_for_terminal
@@ -173,6 +174,7 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         read_n_streams=None,
         align_phases=True,
         spot_check_every_s=None,
+        target_metrics_url=OFF,
         # Loki has flushed by then what was written long behind its time
         start_time_ns=written.start_time_ns if _is_recent(header.started_at) else None,
         report=wanted.report or Path(f"{written.invocation_id}.verify.report.json"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from looker.backend.api import Target
     from looker.clock import Clock
     from looker.engine.messages import FromWorker, LedgerPlace, VerifyTask
+    from looker.engine.usage_watch import UsageWatch
     from looker.model.config import RunConfig
     from looker.model.report import CycleReport
 
@@ -82,12 +83,14 @@ class Coordinator:
         ledger: LedgerPlace | None = None,
         verify: VerifyTask | None = None,
         ledger_facts: LedgerFacts | None = None,
+        watch: UsageWatch | None = None,
     ) -> None:
         """``save`` is given the report after every cycle and at the end.
 
-        ``state`` is kept up to date for those who watch the run from other threads. Workers append
-        to ``ledger``. With ``verify`` nothing is written: the run is one cycle without a write
-        phase, and ``ledger_facts`` stand in its report.
+        ``watch`` asks the target what it uses, as long as the run goes on. ``state`` is kept up to
+        date for those who watch the run from other threads. Workers append to ``ledger``. With
+        ``verify`` nothing is written: the run is one cycle without a write phase, and
+        ``ledger_facts`` stand in its report.
         """
         self._config = config
         self._pool = pool
@@ -102,6 +105,7 @@ class Coordinator:
         self._report = RunReport(
             config, target, environment, self._state.started_ns, ledger=ledger_facts
         )
+        self._watch = watch
         self._ledger_failed = False
         self._alive: set[int] = set()
         self._ready: set[int] = set()
@@ -124,6 +128,8 @@ class Coordinator:
         self._report.workers = {number: WorkerRecord(number) for number in sorted(self._alive)}
         previous = self._catch_signals()
         try:
+            if self._watch is not None:
+                self._watch.start()
             self._pool.start(plans)
             while self._alive:
                 for news in self._pool.poll(_TICK_S):
@@ -131,10 +137,12 @@ class Coordinator:
                 self._look_after_workers()
         finally:
             self._pool.close(0.0 if self._kill_all else _STOP_GRACE_S)
+            if self._watch is not None:
+                self._watch.stop(at_once=self._kill_all)
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._report.finished_ns = self._clock.wall_ns()
-            self._save(self._report)
+            self._save_report()
         return self._report
 
     def _hear(self, news: FromWorker | Ended) -> None:
@@ -253,10 +261,12 @@ class Coordinator:
         if passed != set(self._report.workers):
             return
         del self._passed[gate]
+        cycle = self._report.cycle(gate.cycle)
+        if self._watch is not None:
+            self._watch.phase_ended(cycle, gate.phase)
         if gate.phase is Phase.WRITE:
             self._begin(Go(gate.cycle, Phase.READ))
             return
-        cycle = self._report.cycle(gate.cycle)
         self._report.archive_before(gate.cycle)
         self._view.cycle_ended(cycle)
         self._report.finished_ns = self._clock.wall_ns()
@@ -265,8 +275,12 @@ class Coordinator:
             return
         last = self._config.n_cycles and gate.cycle + 1 >= self._config.n_cycles
         if not last:
-            self._save(self._report)
+            self._save_report()
             self._begin(Go(gate.cycle + 1, Phase.WRITE))
+
+    def _save_report(self) -> None:
+        self._report.usage = None if self._watch is None else self._watch.snapshot()
+        self._save(self._report)
 
     def _is_end(self, cycle: CycleReport) -> bool:
         """Tell whether a cycle's outcome makes further ones pointless or unwanted."""
@@ -280,6 +294,8 @@ class Coordinator:
         if self._stop_since_ns is None:
             if gate.phase is Phase.WRITE or not self._config.skip_read:
                 self._view.phase_began(gate.cycle, gate.phase)
+                if self._watch is not None:
+                    self._watch.phase_began(gate.cycle, gate.phase)
             self._broadcast(gate)
 
     def _stop_all(self) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from looker.backend.api import Target
     from looker.model.config import RunConfig
     from looker.model.report import SpotCheckReport
+    from looker.model.target_usage import TargetUsage
 
 RECENT_CYCLES: Final = 16
 """So many completed cycles are kept as they came; of earlier ones, JSON and sums."""
@@ -81,6 +82,8 @@ class RunReport:
     faults: list[str] = field(default_factory=list)
     ledger: LedgerFacts | None = None
     """What is read back; None where a run writes and reads."""
+    usage: TargetUsage | None = None
+    """What the target used, as far as is known; None where it is not asked."""
     _archive: deque[dict[str, Any]] = field(
         default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
     )
@@ -151,6 +154,7 @@ class RunReport:
                 ("spot_check", totals.spot_check),
             )
         }
+        plain["target"] = self._target_figures()
         return judged(map(parsed, self.config.fail_if), plain)
 
     def _exit_code(self, totals: Totals, thresholds: list[dict[str, Any]]) -> ExitCode:
@@ -206,8 +210,14 @@ class RunReport:
                 "write": self._written(write.to_json()),
                 "read": self._found_json(read),
                 "spot_check": self._found_json(spot_check),
+                "target": self._target_figures(),
             },
+            "target_usage": None if self.usage is None else self.usage.told,
         }
+
+    def _target_figures(self) -> dict[str, Any] | None:
+        """Return what the target used; None where it did not tell."""
+        return None if self.usage is None else self.usage.figures
 
     def _written(self, write: dict[str, Any]) -> dict[str, Any] | None:
         """Return what a write phase has come to; None where there is none."""

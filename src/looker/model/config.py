@@ -11,6 +11,7 @@ from looker.errors import UsageError
 from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES, MAX_EXAMPLES
 from looker.model.retry import RetryPolicy
+from looker.model.target_options import check_target_metrics
 from looker.model.url import redacted
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class RunConfig:
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
     ``fail_if`` are conditions as :mod:`looker.model.threshold` reads them.
+    ``target_metrics_url`` None means the target's own ``/metrics``, ``off`` none at all;
+    ``target_metrics`` are selectors as :mod:`looker.model.metric_selector` reads them.
     ``start_time_ns`` switches the coupling to wall time off. ``id_is_given`` tells that the
     invocation id is not random. ``streams_per_group`` is given where streams that exist already are
     read by another number of workers than wrote them.
@@ -137,6 +140,9 @@ class RunConfig:
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
     fail_if: tuple[str, ...] = ()
+    target_metrics_url: str | None = None
+    target_metrics: tuple[str, ...] = ()
+    target_metrics_every_s: float = 1.0
 
     @property
     def width_ns(self) -> int:
@@ -177,6 +183,9 @@ def check(config: RunConfig) -> None:
     _check_numbers(config)
     _check_text(config)
     _check_times(config)
+    check_target_metrics(
+        config.target_metrics_url, config.target_metrics, config.target_metrics_every_s
+    )
     if config.stop_after_n_fragments is None and config.stop_after_n_seconds is None:
         raise UsageError(
             "--stop-write-after-n-fragments-per-stream",

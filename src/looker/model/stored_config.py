@@ -1,7 +1,7 @@
 """A run's configuration as plain values, to be kept with what it wrote and made again later.
 
 What belongs to one host or run only is left out: files, the URL and its credentials, ports, log
-lines, conditions to fail under.
+lines, conditions to fail under, what the target is asked of itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ _LEFT_OUT: Final[Mapping[str, Any]] = {
     "log_level": "info",
     "http_server_port": None,
     "fail_if": (),
+    "target_metrics_url": None,
+    "target_metrics": (),
+    "target_metrics_every_s": 1.0,
 }
 
 

@@ -23,7 +23,9 @@ _COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_FORM: Final = re.compile(r"\s*([\w.-]+?)\s*(<=|>=|==|!=|<|>)\s*([^\s%<>=!]+)\s*(%?)\s*")
+_PATH: Final = r"[\w.:-]+?(?:\{[^{}]*\}[\w.]*)?"
+"""A metric of the target's own may have labels in braces."""
+_FORM: Final = re.compile(rf"\s*({_PATH})\s*(<=|>=|==|!=|<|>)\s*([^\s%<>=!]+)\s*(%?)\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,12 +183,35 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         lines.append(Text(f"what was checked: {report['checked']}"))
     if totals["write"] is None:
         return [*lines, *_ends(report, None)]
+    lines += _target_used(totals.get("target"))
     limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
     lines += [
         Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
         for limit in sorted(limits - {"target"})
     ]
     return [*lines, *_ends(report, totals["write"]["refusal"])]
+
+
+def _target_used(used: Mapping[str, Any] | None) -> list[Text]:
+    """Return a line on what the target itself used, as far as it told."""
+    if used is None:
+        return []
+    parts = []
+    writing_s, reading_s, all_s = used["write_cpu_s"], used["read_cpu_s"], used["cpu_s"]
+    if writing_s is not None:
+        per_gb = used["write_cpu_s_per_gb"]
+        rate = "" if per_gb is None else f" ({_seconds(per_gb)} s per GB)"
+        reading = "" if reading_s is None else f", {_seconds(reading_s)} reading"
+        parts.append(f"{_seconds(writing_s)} CPU s writing{rate}{reading}")
+    elif all_s is not None:
+        parts.append(f"{_seconds(all_s)} CPU s")
+    if used["rss_bytes_max"] is not None:
+        parts.append(f"{used['rss_bytes_max'] / 1e6:,.0f} MB resident at most")
+    return [Text(f"target used: {'; '.join(parts)}")] if parts else []
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds >= 0.1 else f"{seconds:.3f}"
 
 
 def _ends(report: Mapping[str, Any], refusal: str | None) -> list[Text]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from looker.target.limits import Product
+    from looker.target.own_process import OwnProcess
 
 _RECORDS: Final[dict[Product, str]] = {
     "looker": "looker_target_records_received_total",
@@ -38,7 +39,11 @@ class Counters:
 
 
 def page(
-    product: Product, counters: Counters, held_bytes: int, n_injected: Mapping[str, int]
+    product: Product,
+    counters: Counters,
+    held_bytes: int,
+    n_injected: Mapping[str, int],
+    own: OwnProcess,
 ) -> Answer:
     """Write all metrics."""
     version = "" if product == "loki" else f"looker-{__version__}"
@@ -48,8 +53,12 @@ def page(
         (_RECORDS[product], "counter", counters.records),
         (_BYTES[product], "counter", counters.payload_bytes),
         ("looker_target_held_bytes", "gauge", held_bytes),
+        ("process_cpu_seconds_total", "counter", own.cpu_s),
+        ("process_resident_memory_bytes", "gauge", own.resident_bytes),
+        ("process_start_time_seconds", "gauge", own.started_s),
     ):
-        lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
+        if value is not None:
+            lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
     lines.append("# TYPE looker_target_requests_total counter")
     lines += [
         f'looker_target_requests_total{{status="{status}"}} {n}'

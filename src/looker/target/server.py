@@ -25,6 +25,7 @@ from looker.target.loki_api import LokiApi
 from looker.target.loki_store import LokiStore
 from looker.target.memory import Budget, MemoryLimitError
 from looker.target.metrics_page import Counters, page
+from looker.target.own_process import own_process
 from looker.target.prometheus_api import PrometheusApi
 from looker.target.series_store import SeriesStore
 
@@ -108,7 +109,8 @@ class Target:
 
     def _metrics(self) -> Answer:
         held_bytes = self.store.budget.held_bytes
-        return page(self.config.product, self.counters, held_bytes, self.faults.n_injected)
+        injected = self.faults.n_injected
+        return page(self.config.product, self.counters, held_bytes, injected, own_process())
 
     def discards(self, method: str, path: str) -> Answer | None:
         """Return the answer to a push that is discarded unread; None for other requests."""

@@ -23,6 +23,9 @@ LEFT_OUT = {
     "http_server_port",
     "ledger",
     "fail_if",
+    "target_metrics_url",
+    "target_metrics",
+    "target_metrics_every_s",
 }
 
 

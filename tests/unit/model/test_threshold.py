@@ -48,6 +48,7 @@ def test_every_path_is_a_number_of_the_report() -> None:
     spot_check = SpotCheckReport()
     spot_check.service.record_us(5)
     found = {**totals(), "spot_check": spot_check.to_json()}
+    paths = tuple(path for path in paths if not path.startswith("target."))
     n_without = sum(figure_of(found, path) is None for path in paths)
     # of the eight histograms, two have a value, six figures each
     assert n_without == 6 * 6
