@@ -183,10 +183,13 @@ class UsageWatch:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 loop.run_until_complete(self._task)
-            loop.run_until_complete(self._page.aclose())
-        except Exception:
-            LOG.exception("the target's metrics are not watched any more")
+        except Exception as error:
+            # the run is not to end for want of these figures
+            LOG.exception("what the target uses is not watched any more")
+            with self._lock:
+                self._sums.fail(f"a fault of Looker's own: {error!r}")
         finally:
+            loop.run_until_complete(self._page.aclose())
             asyncio.set_event_loop(None)
             loop.close()
             with self._lock:

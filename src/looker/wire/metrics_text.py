@@ -27,7 +27,7 @@ _REST: Final = re.compile(
 )
 _LABEL: Final = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
 _BLANKS: Final = b" \t"
-_ENDS_NAME: Final = b" \t{"
+_ENDS_NAME: Final = b" \t{\r\n"
 
 
 def summed(page: bytes, selectors: Sequence[MetricSelector]) -> dict[str, float]:
