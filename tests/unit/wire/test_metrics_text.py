@@ -161,6 +161,17 @@ def test_a_page_of_ten_thousand_lines() -> None:
     assert sums(page, one) == {one: (7 * 50 + 3) * 7}
 
 
+@given(st.binary(max_size=80), st.sampled_from([b"", b"a{", b'a{l="', b"a ", b"\na "]))
+def test_whatever_the_bytes_are_there_are_sums_or_one_error(noise: bytes, before: bytes) -> None:
+    selectors = [selector_of(text) for text in ("a", 'a{l="1"}')]
+    try:
+        found = summed(before + noise, selectors)
+    except DecodeError:
+        return
+    assert found.keys() <= {"a", 'a{l="1"}'}
+    assert all(isinstance(value, float) for value in found.values())
+
+
 def test_a_hostile_line_is_passed_in_linear_time() -> None:
     # each of a million names is in the same line: walking back from each would take hours
     page = b"# " + b"a " * 2_000_000 + b"\na 1\n"
