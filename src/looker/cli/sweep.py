@@ -158,12 +158,12 @@ def _parameters(mode: Mode) -> dict[str, Any]:
 
 
 def _config_of(one: SweepRun, report: Path) -> RunConfig:
-    """Return a run's configuration; UsageError, naming the option, where it cannot work."""
+    """Return a run's configuration; LookerError, naming the option, where it cannot work."""
     words = [*words_of(one.options), f"--seed={one.seed}", f"--report={report}"]
     try:
         _command(Mode(one.options[MODE])).main(words, prog_name="looker", standalone_mode=False)
     except USAGE_ERROR as error:
-        raise UsageError("option", error.format_message()) from error
+        raise LookerError(error.format_message()) from error
     return _made.pop()
 
 

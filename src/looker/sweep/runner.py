@@ -8,9 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import orjson
+
 from looker.errors import ExitCode, LookerError, TargetError
 from looker.model.report import rfc3339
 from looker.model.verdict import gravest
+from looker.model.words import one_line
 from looker.sweep.readiness import is_ready
 from looker.sweep.servers import Server, Stopped
 from looker.sweep.store import (
@@ -39,6 +42,7 @@ LOG = logging.getLogger(__name__)
 
 SOUND: Final = (ExitCode.PASSED, ExitCode.MISMATCH, ExitCode.THRESHOLD)
 """Exit codes of a run that came to its end."""
+_MAX_CHARS: Final = 300
 _POLL_S: Final = 0.1
 _INTERRUPT_GRACE_S: Final = 20.0
 """A run that is told to end has this long to do so in order."""
@@ -114,7 +118,7 @@ class Sweep:
         todo = []
         for run in self._plan.runs:
             if self._store.is_done(run) and not self._again(run):
-                self._time_left.add(run, read_record(self._store.place(run)).duration_s)
+                self._learn(run, read_record(self._store.place(run)))
             else:
                 todo.append(run)
         previous = self._catch_signals()
@@ -146,9 +150,14 @@ class Sweep:
                 record = self._one(run)
             except Stopped:
                 return
-            self._time_left.add(run, record.duration_s)
+            self._learn(run, record)
             self._table.write()
             self._view.ended(run, record, n_done + number + 1, self._left_s(todo[number + 1 :]))
+
+    def _learn(self, run: SweepRun, record: Record) -> None:
+        # how soon a run failed says nothing of the others
+        if record.error is None:
+            self._time_left.add(run, record.duration_s)
 
     def _left_s(self, runs: Sequence[SweepRun]) -> float | None:
         left_s = self._time_left.of(runs)
@@ -214,11 +223,12 @@ class Sweep:
         if self._n_signals:
             raise Stopped
         if told_s is not None:
-            return code, f"it took longer than run_time_limit_seconds = {limit_s:g}"
+            said = f"it took longer than run_time_limit_seconds = {limit_s:g}"
+            return ExitCode.INTERRUPTED if killed else code, said
         if code < 0:
             return code, f"Looker was ended by {signal.Signals(-code).name}"
         if code not in SOUND:
-            return code, log_tail(place / LOG_FILE) or f"exit code {code}"
+            return code, _why(place) or f"exit code {code}"
         if not (place / REPORT_FILE).exists():
             return code, "it left no report"
         return code, None
@@ -254,9 +264,18 @@ def _down(server: Server) -> str | None:
     return None
 
 
-def retry_failed(store: SweepStore) -> Callable[[SweepRun], bool]:
-    """Return what says of a run that is done whether it failed."""
-    return lambda run: read_record(store.place(run)).error is not None
+def _why(place: Path) -> str | None:
+    """Return in words why a run did not come to its end: its report's, or its log's last ones."""
+    try:
+        report = orjson.loads((place / REPORT_FILE).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        said = log_tail(place / LOG_FILE)
+        return None if said is None else said.removeprefix("looker: ")
+    totals = report["totals"]
+    words = [*report["faults"], (totals["write"] or {}).get("refusal")]
+    words += [(totals[part] or {}).get("error") for part in ("read", "spot_check")]
+    said = next((word for word in words if word), None)
+    return one_line(said, _MAX_CHARS) if said else f"its verdict is {report['verdict']}"
 
 
 def _exit_code(record: Record) -> ExitCode:

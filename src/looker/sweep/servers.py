@@ -31,7 +31,8 @@ _ENDING_WITH_PARENT: Final = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-os.execv("/bin/sh", ["/bin/sh", "-c", sys.argv[1]])
+if os.getppid() == int(sys.argv[2]):
+    os.execv("/bin/sh", ["/bin/sh", "-c", sys.argv[1]])
 """
 """Runs a shell command that the kernel ends with SIGTERM when its parent is gone (prctl(2))."""
 
@@ -69,7 +70,8 @@ class Server:
             self._command("start", target.start)
         if target.serve is not None:
             # the shell becomes the server, which ends when the sweep does, however it does
-            words = [sys.executable, "-I", "-S", "-c", _ENDING_WITH_PARENT, f"exec {target.serve}"]
+            words = [sys.executable, "-I", "-S", "-c", _ENDING_WITH_PARENT]
+            words += [f"exec {target.serve}", str(os.getpid())]
             self._served = self._spawn(target.serve, words)
         if target.is_started or target.ready_url is not None:
             self._wait_until_ready()

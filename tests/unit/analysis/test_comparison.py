@@ -15,7 +15,7 @@ from looker.analysis import comparison
 from looker.analysis.comparison import Comparison, Finding
 from looker.analysis.comparison_table import markdown, show
 from looker.analysis.metrics import DEFAULT_METRICS, Better, better
-from looker.analysis.sides import ALL_POINTS, Match
+from looker.analysis.sides import Match
 from looker.analysis.statistics import N_FLIPS
 from looker.errors import UsageError
 from looker.model.figures import figure_paths
