@@ -225,27 +225,38 @@ def test_whatever_the_page_is_the_run_passes(
     assert "target used" not in result.stdout
 
 
+def n_received(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
+        page = answer.read().decode()
+    found = re.search(r"^looker_target_records_received_total (\d+)$", page, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
 def test_one_question_that_hangs_costs_one_answer(tmp_path: Path, pages: Any) -> None:
-    hung = threading.Event()
+    asked_while_writing: list[int] = []
 
-    def script(handler: Any, n: int) -> None:
-        # neither the first one nor the mark of the beginning
-        if n == 4:
-            hung.set()
-            handler.server.ending.wait(60)
-            return
-        body = f"process_cpu_seconds_total {n}\nprocess_resident_memory_bytes {1000 * n}\n"
-        send(handler, body.encode())
+    with embedded_target(tmp_path) as url:
 
-    pages.script = script
-    result = looker(
-        *(tmp_path, "metrics", "--n-workers", "1", "--n-concurrent-streams", "10"),
-        *("--n-entries-per-stream-fragment", "10", "--stop-write-after-n-seconds", "4"),
-        *("--metrics-time-increment-ms", "10", "--target-metrics-every-seconds", "0.3"),
-        *("--target-metrics-url", f"http://127.0.0.1:{pages.server_address[1]}/"),
-    )
+        def script(handler: Any, n: int) -> None:
+            if n_received(url):
+                asked_while_writing.append(n)
+            # the first one may be that of the phase's beginning
+            if len(asked_while_writing) == 2:
+                asked_while_writing.append(n)
+                handler.server.ending.wait(60)
+                return
+            body = f"process_cpu_seconds_total {n}\nprocess_resident_memory_bytes {1000 * n}\n"
+            send(handler, body.encode())
+
+        pages.script = script
+        result = looker(
+            *(tmp_path, "metrics", url, "--n-workers", "1", "--n-concurrent-streams", "10"),
+            *("--n-entries-per-stream-fragment", "10", "--stop-write-after-n-seconds", "6"),
+            *("--metrics-time-increment-ms", "10", "--target-metrics-every-seconds", "0.3"),
+            *("--target-metrics-url", f"http://127.0.0.1:{pages.server_address[1]}/"),
+        )
     found = used(result)
-    assert hung.is_set()
     told = result.report["target_usage"]
     assert (told["n_failed"], told["restarted"]) == (1, False)
     assert "no complete answer in time" in told["error"]
@@ -265,14 +276,6 @@ def test_a_process_begun_anew_has_no_cpu_figures(tmp_path: Path, pages: Any) -> 
     assert result.report["target_usage"]["restarted"] is True
     assert all(found[name] is None for name in FIGURES)
     assert "target used" not in result.stdout
-
-
-def n_received(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as answer:
-        page = answer.read().decode()
-    found = re.search(r"^looker_target_records_received_total (\d+)$", page, re.MULTILINE)
-    assert found is not None
-    return int(found[1])
 
 
 def test_a_target_killed_in_the_middle(tmp_path: Path) -> None:
@@ -297,6 +300,31 @@ def test_a_target_killed_in_the_middle(tmp_path: Path) -> None:
     assert found["write_cpu_s"] is None
     assert found["rss_bytes_max"] > 0
     assert "Traceback" not in result.stderr
+
+
+def test_what_targets_used_is_compared_by_name(tmp_path: Path) -> None:
+    for side, options in (
+        ("old", ("--target-metric", "looker_target_held_bytes")),
+        ("new", ("--target-metrics-every-seconds", "0.5")),
+    ):
+        (tmp_path / side).mkdir()
+        path = tmp_path / side / "a.report.json"
+        wrote = looker(tmp_path, "metrics", *SMALL, *options, "--report", str(path))
+        assert wrote.code == 0, wrote.said
+    result = looker(
+        *(tmp_path, "compare", str(tmp_path / "old"), str(tmp_path / "new"), "--format", "json"),
+        *("--metric", "target.write_cpu_s_per_gb", "--metric", "rss_bytes_per_stream"),
+        *("--metric", "target.metrics.looker_target_held_bytes.end"),
+    )
+    assert result.code == 0, result.said
+    (contender,) = json.loads(result.stdout)["contenders"]
+    found = {one["metric"]: one for one in contender["metrics"]}
+    assert {name: one["better"] for name, one in found.items()} == {
+        "target.write_cpu_s_per_gb": "lower",
+        "target.rss_bytes_per_stream": "lower",
+        "target.metrics.looker_target_held_bytes.end": None,
+    }
+    assert all(one[side]["n"] == 1 for one in found.values() for side in ("baseline", "contender"))
 
 
 def test_verify_does_not_ask(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from looker.errors import UsageError
+from looker.model.figures import PARTS
 from looker.model.report import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Report:
 
     @property
     def totals(self) -> Mapping[str, Any]:
-        """The sums over all cycles: ``write``, ``read``, ``spot_check``, each may be None."""
+        """All cycles: ``write``, ``read``, ``spot_check``, ``target``; each of them may be None."""
         totals: Mapping[str, Any] = self.plain["totals"]
         return totals
 
@@ -100,7 +101,7 @@ def _what_is_wrong(plain: object) -> str | None:
     for key, kind in _FORM.items():
         if not isinstance(plain.get(key), kind):
             return f"is no whole report of a run: {key} is missing or of another type"
-    for part in ("write", "read", "spot_check"):
+    for part in PARTS:
         if not isinstance(plain["totals"].get(part), dict | None):
             return f"is no whole report of a run: totals.{part} is of another type"
     return None

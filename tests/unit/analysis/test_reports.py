@@ -24,6 +24,7 @@ WRONG: dict[str, Any] = {
     "totals is missing or of another type": {**plain_report(1), "totals": None},
     "config is missing or of another type": {**plain_report(1), "config": []},
     "totals.read is of another type": {**plain_report(1), "totals": {"read": 3}},
+    "totals.target is of another type": {**plain_report(1), "totals": {"target": []}},
 }
 
 
