@@ -109,6 +109,30 @@ class Histogram:
         """Count everything that ``other`` counted, too."""
         self._add_counts(other._counts.items())
 
+    def since(self, earlier: Histogram) -> Histogram:
+        """Return what was counted after ``earlier``, an earlier state of this histogram."""
+        before, later = earlier._counts, Histogram()
+        for slot, count in self._counts.items():
+            new = count - before.get(slot, 0)
+            if new:
+                later._counts[slot] = new
+        return later
+
+    def divided(self, share: int, whole: int) -> tuple[Histogram, Histogram]:
+        """Return ``share`` of ``whole`` parts of the values, rounded down, and the rest.
+
+        Both have values of all sizes in this proportion, as far as whole counts allow.
+        """
+        part, rest, total = Histogram(), Histogram(), 0
+        for slot, count in sorted(self._counts.items()):
+            n = (total + count) * share // whole - total * share // whole
+            total += count
+            if n:
+                part._counts[slot] = n
+            if count - n:
+                rest._counts[slot] = count - n
+        return part, rest
+
     @classmethod
     def merged(cls, histograms: Iterable[Histogram]) -> Self:
         """Return a new histogram of all values; order and grouping make no difference."""
