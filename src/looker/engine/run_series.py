@@ -17,10 +17,15 @@ from looker.model.report import ReadReport, WriteReport, rfc3339
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from looker.model.report import PhaseTimes
 
 MAX_BUCKETS: Final = 600
 """Beyond that neighbours are merged, and a bucket is twice as long."""
+_N_OPEN: Final = 2
+"""So many buckets before the newest one may still be added to; those before them are packed."""
 _NS_PER_S: Final = 1_000_000_000
 _MS_PER_S: Final = 1000
 
@@ -63,6 +68,11 @@ class _Amount:
             service,
         )
 
+    @property
+    def lag_max_us(self) -> int | None:
+        """The longest lag; None where there is none."""
+        return self.lag.max_us if self.lag.n else None
+
     def since(self, earlier: _Amount | None) -> _Amount:
         """Return what was done after an earlier state of this; None is the beginning."""
         if earlier is None:
@@ -78,28 +88,31 @@ class _Amount:
         return _Amount(counts, service[0], lag[0]), _Amount(rest, service[1], lag[1])
 
 
-@dataclass(slots=True)
 class _Bucket:
     """What was done in some time; what its latencies come to is worked out once."""
 
-    counts: list[int]
-    service: Histogram = field(default_factory=Histogram)
-    lag_max_us: int | None = None
-    _service_ms: tuple[float | None, ...] | None = None
+    def __init__(self, counts: Sequence[int]) -> None:
+        self.counts = list(counts)
+        self.lag_max_us: int | None = None
+        self._service = Histogram()
+        self._packed: tuple[NDArray[np.uint16], NDArray[Any]] | None = None
+        self._service_ms: tuple[float | None, ...] | None = None
 
-    def add(self, amount: _Amount) -> None:
-        self.counts = [mine + new for mine, new in zip(self.counts, amount.counts, strict=True)]
-        self.service.add(amount.service)
-        if amount.lag.n:
-            self.lag_max_us = max(self.lag_max_us or 0, amount.lag.max_us)
-        self._service_ms = None
+    @property
+    def service(self) -> Histogram:
+        return self._service if self._packed is None else Histogram.unpacked(*self._packed)
 
-    def merge(self, other: _Bucket) -> None:
-        self.counts = [mine + new for mine, new in zip(self.counts, other.counts, strict=True)]
-        self.service.add(other.service)
-        if other.lag_max_us is not None:
-            self.lag_max_us = max(self.lag_max_us or 0, other.lag_max_us)
-        self._service_ms = None
+    def add(self, done: _Amount | _Bucket) -> None:
+        self.counts = [mine + new for mine, new in zip(self.counts, done.counts, strict=True)]
+        self._service, self._packed, self._service_ms = self.service, None, None
+        self._service.add(done.service)
+        if done.lag_max_us is not None:
+            self.lag_max_us = max(self.lag_max_us or 0, done.lag_max_us)
+
+    def pack(self) -> None:
+        """Take less memory from now on, while nothing is added."""
+        if self._packed is None:
+            self._packed, self._service = self._service.packed(), Histogram()
 
     @property
     def service_ms(self) -> tuple[float | None, ...]:
@@ -122,18 +135,24 @@ class _Lane:
     def __init__(self, n_counts: int) -> None:
         self.empty = _Bucket([0] * n_counts)
         self.buckets: dict[int, _Bucket] = {}
+        self._n_packed = 0
 
     def bucket(self, number: int) -> _Bucket:
         if number not in self.buckets:
-            self.buckets[number] = _Bucket(list(self.empty.counts))
+            self.buckets[number] = _Bucket(self.empty.counts)
+            for earlier in range(self._n_packed, number - _N_OPEN):
+                if earlier in self.buckets:
+                    self.buckets[earlier].pack()
+            self._n_packed = max(self._n_packed, number - _N_OPEN)
         return self.buckets[number]
 
     def halve(self) -> None:
         """Merge each bucket with an even number and the one that follows it."""
-        every, self.buckets = self.buckets, {}
+        every, self.buckets, self._n_packed = self.buckets, {}, 0
         for number, bucket in every.items():
             if number >> 1 in self.buckets:
-                self.buckets[number >> 1].merge(bucket)
+                self.buckets[number >> 1].add(bucket)
+                self.buckets[number >> 1].pack()
             else:
                 self.buckets[number >> 1] = bucket
 

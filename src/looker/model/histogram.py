@@ -11,7 +11,7 @@ import base64
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -112,10 +112,8 @@ class Histogram:
     def since(self, earlier: Histogram) -> Histogram:
         """Return what was counted after ``earlier``, an earlier state of this histogram."""
         before, later = earlier._counts, Histogram()
-        for slot, count in self._counts.items():
-            new = count - before.get(slot, 0)
-            if new:
-                later._counts[slot] = new
+        new = ((slot, count - before.get(slot, 0)) for slot, count in self._counts.items())
+        later._counts = {slot: count for slot, count in new if count}
         return later
 
     def divided(self, share: int, whole: int) -> tuple[Histogram, Histogram]:
@@ -125,8 +123,8 @@ class Histogram:
         """
         part, rest, total = Histogram(), Histogram(), 0
         for slot, count in sorted(self._counts.items()):
-            n = (total + count) * share // whole - total * share // whole
-            total += count
+            before, total = total, total + count
+            n = total * share // whole - before * share // whole
             if n:
                 part._counts[slot] = n
             if count - n:
@@ -257,6 +255,18 @@ class Histogram:
         histogram._counts = counts
         return histogram
 
+    def packed(self) -> tuple[NDArray[np.uint16], NDArray[Any]]:
+        """Return slots and counts in a fraction of the memory, for :meth:`unpacked`."""
+        slots, counts = self._columns()
+        return slots.astype(np.uint16), counts.astype(np.min_scalar_type(counts.max(initial=0)))
+
+    @classmethod
+    def unpacked(cls, slots: NDArray[np.uint16], counts: NDArray[Any]) -> Self:
+        """Return the histogram of which these are the slots and counts."""
+        histogram = cls()
+        histogram._counts = dict(zip(slots.tolist(), counts.tolist(), strict=True))
+        return histogram
+
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the slots in use and their counts."""
         n = len(self._counts)
@@ -309,10 +319,6 @@ def _lowest_us(slot: int) -> int:
 
 def _highest_us(slot: int) -> int:
     return _lowest_us(slot) + (1 << _doubling(slot)) - 1
-
-
-def _middle_us(slot: int) -> int:
-    return _lowest_us(slot) + ((1 << _doubling(slot)) >> 1)
 
 
 def _append_varint(out: bytearray, number: int) -> None:
