@@ -169,6 +169,21 @@ def test_a_run_that_fails_is_recorded_and_the_rest_goes_on(
     assert found == (code if error is None else ExitCode.PASSED)
 
 
+def test_a_refusal_in_the_warm_up_is_what_failed(tmp_path: Path) -> None:
+    plan = plan_for("a", "b")
+    place = tmp_path / "a/base/1"
+
+    def refused() -> int:
+        warm_up = {"write": {"refusal": "507 it is full"}, "read": None, "spot_check": None}
+        report = {**plain_report(0), "faults": [], "warm_up": warm_up}
+        (place / "report.json").write_text(json.dumps(report))
+        return 3
+
+    bench = Bench(tmp_path, plan, **{"a/base/1": refused})
+    bench.sweep()
+    assert bench.ended_[0][:2] == ("a/base/1", "507 it is full")
+
+
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     plan = plan_for("a", "b", repeats=2)
     whole = Bench(tmp_path / "whole", plan)
