@@ -170,16 +170,14 @@ def test_a_run_that_fails_is_recorded_and_the_rest_goes_on(
 
 
 def test_a_refusal_in_the_warm_up_is_what_failed(tmp_path: Path) -> None:
-    plan = plan_for("a", "b")
-    place = tmp_path / "a/base/1"
+    class Refused(Bench):
+        def launch(self, config: Any, log: Path) -> Any:
+            warm_up = {"write": {"refusal": "507 it is full"}, "read": None, "spot_check": None}
+            report = {**plain_report(0), "faults": [], "warm_up": warm_up}
+            config[2].write_text(json.dumps(report))
+            return super().launch(config, log)
 
-    def refused() -> int:
-        warm_up = {"write": {"refusal": "507 it is full"}, "read": None, "spot_check": None}
-        report = {**plain_report(0), "faults": [], "warm_up": warm_up}
-        (place / "report.json").write_text(json.dumps(report))
-        return 3
-
-    bench = Bench(tmp_path, plan, **{"a/base/1": refused})
+    bench = Refused(tmp_path, plan_for("a", "b"), **{"a/base/1": 3})
     bench.sweep()
     assert bench.ended_[0][:2] == ("a/base/1", "507 it is full")
 
