@@ -71,6 +71,17 @@ def test_the_embedded_target_tells_what_it_uses(tmp_path: Path, mode: str) -> No
     assert re.fullmatch(form, line[0])
 
 
+def test_a_warm_up_is_left_out(tmp_path: Path) -> None:
+    result = looker(tmp_path, "metrics", *SMALL, "--n-warm-up-cycles", "1", "--n-cycles", "1")
+    found, series = used(result), result.report["target_usage"]["series"]
+    assert result.report["totals"]["write"]["samples_acked"] == TOTAL
+    assert 0 < found["write_cpu_s"] < found["cpu_s"] < series["cpu_s"][-1] - series["cpu_s"][0]
+    assert found["write_cpu_s_per_million_samples"] == pytest.approx(
+        found["write_cpu_s"] * 1e6 / TOTAL
+    )
+    assert found["metrics"]["looker_target_held_bytes"]["start"] > 0
+
+
 def test_off_asks_nothing(tmp_path: Path) -> None:
     result = looker(tmp_path, "logs", *SMALL, "--target-metrics-url", "off")
     assert result.code == 0, result.said

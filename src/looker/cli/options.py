@@ -113,6 +113,7 @@ class Options:
     target_metrics_url: str | None = None
     target_metrics: tuple[str, ...] = ()
     target_metrics_every_s: float = 1.0
+    n_warm_up_cycles: int = 0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -196,6 +197,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         target_metrics_url=given.target_metrics_url,
         target_metrics=given.target_metrics,
         target_metrics_every_s=given.target_metrics_every_s,
+        n_warm_up_cycles=given.n_warm_up_cycles,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),

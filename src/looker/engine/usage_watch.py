@@ -93,7 +93,10 @@ class UsageWatch:
         self._selectors = [selector_of(name) for name in names]
         # one who was told where to look is told that there is nothing
         self._level = logging.INFO if config.target_metrics_url is None else logging.WARNING
-        self._sums = UsageSums(asked=[selector_of(name).text for name in config.target_metrics])
+        self._sums = UsageSums(
+            asked=[selector_of(name).text for name in config.target_metrics],
+            first_cycle=config.n_warm_up_cycles,
+        )
         self._lock = threading.Lock()
         self._marks: deque[_Mark] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -146,10 +149,13 @@ class UsageWatch:
         """Return what is known so far."""
         config, sums = self._config, self._sums
         with self._lock:
-            n_streams = 0
+            n_generations = 0
             if sums.last_cycle is not None:
-                last, first = map(config.generation_of, (sums.last_cycle, sums.first_cycle))
-                n_streams = config.n_streams * (last - first + 1)
+                # what a warm-up wrote was there before
+                first = sums.first_cycle
+                n_before = config.generation_of(first - 1) + 1 if first else 0
+                n_generations = config.generation_of(sums.last_cycle) + 1 - n_before
+            n_streams = config.n_streams * n_generations
             return TargetUsage(
                 sums.figures(n_streams),
                 {

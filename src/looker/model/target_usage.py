@@ -240,8 +240,9 @@ class UsageSums:
             per_stream = (rss.max - rss.start) / n_streams
         write, read = self.write, self.read
         begun_s, ended_s = self._first.cpu_s, self._last.cpu_s
+        begun = self.last_cycle is not None
         values = (
-            None if begun_s is None or ended_s is None else ended_s - begun_s,
+            None if begun_s is None or ended_s is None or not begun else ended_s - begun_s,
             write.whole_cpu_s,
             write.per(write.payload_bytes / 1e9),
             write.per(write.n_samples / 1e6),

@@ -153,6 +153,26 @@ def test_streams_of_all_generations_count(page: Told, watching: Any) -> None:
     assert figures(watch)["rss_bytes_per_stream"] == 3 * 4500 / 30
 
 
+@pytest.mark.parametrize(
+    ("every", "n_new"),
+    # the streams of the warm-up are kept, or go on for one cycle more, or are renewed
+    [(0, 0), (2, 1), (1, 2)],
+)
+def test_a_warm_up_is_not_measured(page: Told, watching: Any, every: int, n_new: int) -> None:
+    watch = watching(n_streams=10, n_warm_up_cycles=1, change_streams_every_n_cycles=every)
+    answered(watch, 1)
+    run_a_cycle(watch, page, 0, 1)
+    assert figures(watch)["cpu_s"] is None
+    page.cpu_s += 100
+    run_a_cycle(watch, page, 1, 5)
+    run_a_cycle(watch, page, 2, 9)
+    watch.stop()
+    found = figures(watch)
+    assert (found["cpu_s"], found["write_cpu_s"], found["read_cpu_s"]) == (18.0, 12.0, 4.0)
+    assert found["rss_bytes_start"] == 1000 + 4500
+    assert found["rss_bytes_per_stream"] == (2 * 4500 / (10 * n_new) if n_new else None)
+
+
 def test_phases_that_overlap_have_no_figures_of_their_own(page: Told, watching: Any) -> None:
     watch = watching(align_phases=False)
     answered(watch, 1)
