@@ -31,7 +31,12 @@ def plain_report(n_samples: int, *, begin_s: int = 0, **changes: Any) -> dict[st
         "config": json.loads(json.dumps(config_json(run_config(None)))),
         "environment": {"hostname": "here", "n_cpus": 2, "versions": {"numpy": "2.4"}},
         "target": {"product": "loki", "version": "3.0", "url": "http://x", "embedded": False},
-        "totals": {"write": write.to_json(), "read": read.to_json(), "spot_check": None},
+        "totals": {
+            "write": write.to_json(),
+            "read": read.to_json(),
+            "spot_check": None,
+            "target": {"write_cpu_s_per_gb": 20.0, "rss_bytes_max": 200_000_000},
+        },
     }
     for name, value in changes.items():
         place, _, key = name.rpartition("__")

@@ -45,8 +45,8 @@ def test_two_runs_are_compared_and_two_unlike_ones_are_not(tmp_path: Path) -> No
     found = compare(tmp_path, "a", "b/report.json")
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("baseline: a · 1 run · ")
-    assert found.stdout.count("no difference shown") == 8
-    assert "1 pair(s), 8 test(s)" in found.stdout
+    assert found.stdout.count("no difference shown") == 9
+    assert "1 pair(s), 9 test(s)" in found.stdout
     found = compare(tmp_path, "a", "b", "--format", "json")
     plain = json.loads(found.stdout)
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in "ab"]

@@ -45,7 +45,7 @@ def compare_command(
         typer.Option(
             metavar="PATH",
             help="A figure of the report's totals to compare, like write.service_ms.p99; may be"
-            " given several times (default: eight rates and latencies).",
+            " given several times (default: nine rates, latencies and costs).",
             show_default=False,
         ),
     ] = None,
