@@ -20,7 +20,7 @@ from looker.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS: Final = ("logs", "metrics", "verify", "compare", "calibrate", "target")
+COMMANDS: Final = ("logs", "metrics", "verify", "compare", "report", "calibrate", "target")
 
 ALIASES: Final[Mapping[str, str]] = {
     "--n-series": "--n-concurrent-streams",

@@ -1,0 +1,137 @@
+"""Sides compared with each other: differences with their intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from looker.analysis.comparison import Finding, compare
+from looker.analysis.metrics import Better, better
+from looker.analysis.page.blocks import Block, Cell, Chart, Heading, Listing, Table, Text
+from looker.analysis.page.charts import BLUE, GREY, ORANGE, PALETTE, VERMILLION, Interval, forest
+from looker.analysis.page.wording import NONE, count, percent, three_digits
+from looker.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from looker.analysis.comparison import Comparison, Contest, Difference, Summary
+    from looker.analysis.reports import Side
+
+MAX_SIDES: Final = 9
+_ARROWS: Final = {Better.HIGHER: "↑", Better.LOWER: "↓", None: ""}
+_LOOKS: Final = {
+    Finding.BETTER: (PALETTE.index(BLUE), 3),
+    Finding.WORSE: (PALETTE.index(VERMILLION), 5),
+    Finding.HIGHER: (PALETTE.index(ORANGE), 2),
+    Finding.LOWER: (PALETTE.index(ORANGE), 2),
+    Finding.NOTHING: (PALETTE.index(GREY), 0),
+}
+"""Colour and symbol of a finding: up for better, down for worse, a circle where none is shown."""
+_TONES: Final = {Finding.BETTER: "better", Finding.WORSE: "worse"}
+
+
+def contrast(sides: Sequence[Side]) -> list[Block]:
+    """Return the comparison of the first side with each other; nothing for a single one."""
+    if len(sides) < 2:
+        return []
+    if len(sides) > MAX_SIDES:
+        said = (
+            f"{count(len(sides))} sides are too many to compare: give directories of repeats, at"
+            f" most {MAX_SIDES}."
+        )
+        return [Text(said)]
+    try:
+        comparison = compare(sides[0], sides[1:], force=True)
+    except UsageError as error:
+        # what differs is shown, not refused; this is what cannot be compared at all
+        return [Text(f"The sides cannot be compared: {str(error).partition(': ')[2]}.")]
+    blocks: list[Block] = [
+        Text(
+            f"Baseline: {comparison.baseline.name} ({len(comparison.baseline.reports)} run(s))."
+            " Differences are medians over pairs of runs, in percent of the baseline, with"
+            f" {100 * comparison.confidence:g} % bootstrap intervals; a difference counts as shown"
+            f" by its sign-flip test, corrected for {comparison.n_tests} tests."
+        )
+    ]
+    if comparison.unlike:
+        title = "The runs are not alike, so a difference may have another cause"
+        blocks.append(Listing(title, comparison.unlike, "warning"))
+    for contest in comparison.contests:
+        blocks.append(Heading(f"{contest.side.name} against {comparison.baseline.name}"))
+        if contest.differences:
+            blocks.append(_chart(comparison, contest))
+    if comparison.warnings:
+        blocks.append(Listing("Warnings", comparison.warnings, "warning"))
+    if comparison.notes:
+        blocks.append(Listing("What these numbers of runs can show", comparison.notes))
+    return blocks
+
+
+def _chart(comparison: Comparison, contest: Contest) -> Chart:
+    finite = [one for one in contest.differences if math.isfinite(one.relative)]
+    figure = forest([_row(one) for one in finite], "difference from the baseline, %")
+    shown = [one for one in contest.differences if one.finding is not Finding.NOTHING]
+    said = "; ".join(f"{one.path} {percent(100 * one.relative)} ({one.finding})" for one in shown)
+    says = (
+        f"Shown: {said}."
+        if shown
+        else "No difference is shown: that is no proof that there is none."
+    )
+    legend = (
+        " ▲ better, ▼ worse, ◆ neither way, ● no difference shown; ↑ more is better, ↓ less is"
+        " better."
+    )
+    title = f"Differences, {contest.n_pairs} pair(s) of runs"
+    return Chart(title, says + legend, figure, _table(comparison, contest), wide=True)
+
+
+def _row(one: Difference) -> Interval:
+    look, symbol = _LOOKS[one.finding]
+    interval = one.interval
+    ends: tuple[float | None, float | None] = (None, None)
+    if interval is not None and all(map(math.isfinite, interval)):
+        ends = (100 * interval[0], 100 * interval[1])
+    note = (
+        f"{percent(100 * one.relative)} {_interval(one)}, p = {one.p_corrected:.2g}: {one.finding}"
+    )
+    name = f"{one.path} {_ARROWS[better(one.path)]} {percent(100 * one.relative)}"
+    return Interval(name, 100 * one.relative, *ends, look, symbol, note)
+
+
+def _table(comparison: Comparison, contest: Contest) -> Table:
+    heads = [
+        "figure",
+        "baseline",
+        "contender",
+        "difference",
+        f"{100 * comparison.confidence:g} % interval",
+        "p, corrected",
+        "finding",
+    ]
+    rows = [
+        [
+            Cell(f"{one.path} {_ARROWS[better(one.path)]}".rstrip()),
+            Cell(_summary(one.baseline)),
+            Cell(_summary(one.contender)),
+            Cell(percent(100 * one.relative) if math.isfinite(one.relative) else "from 0"),
+            Cell(_interval(one)),
+            Cell(f"{one.p_corrected:.2g}"),
+            Cell(one.finding.value, tone=_TONES.get(one.finding, "")),
+        ]
+        for one in contest.differences
+    ]
+    caption = f"{contest.side.name} against {comparison.baseline.name}: medians ± median deviation"
+    return Table(caption, heads, rows, frozenset({1, 2, 3, 4, 5}))
+
+
+def _summary(summary: Summary) -> str:
+    spread = "" if summary.spread is None else f" ± {100 * summary.spread:.1f} %"
+    return f"{three_digits(summary.median)}{spread}"
+
+
+def _interval(one: Difference) -> str:
+    if one.interval is None:
+        return NONE
+    low, high = (percent(100 * end) if math.isfinite(end) else "∞" for end in one.interval)
+    return f"{low} to {high}"

@@ -1,0 +1,45 @@
+"""The command ``looker report``: runs as one self-contained HTML page."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from looker.errors import UsageError
+
+_DEFAULT: Final = Path("looker-report.html")
+
+
+def report_command(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH",
+            help="A report, or a directory of the reports of repeats (*report.json, at any depth);"
+            " of several, the first is what the others are compared with.",
+            show_default=False,
+        ),
+    ],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = _DEFAULT,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace the output even if it is no page of this command."),
+    ] = False,
+) -> None:
+    """Read the reports, and write the page."""
+    # only a page needs what is imported here
+    from looker.analysis.page.page import html, require  # noqa: PLC0415
+    from looker.analysis.page.place import refuse_foreign, write_page  # noqa: PLC0415
+    from looker.analysis.page.wording import count, size  # noqa: PLC0415
+    from looker.analysis.reports import read_side  # noqa: PLC0415
+
+    require()
+    if not force:
+        refuse_foreign(output)
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("PATH", "the same one is given twice")
+    sides = [read_side(path, "PATH") for path in paths]
+    n_bytes = write_page(output, html(sides))
+    n_runs = sum(len(side.reports) for side in sides)
+    typer.echo(f"{output}: {count(n_runs)} run(s), {size(n_bytes)}", err=True)
