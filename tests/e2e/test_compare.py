@@ -107,7 +107,7 @@ def test_a_breach_is_exit_code_4(repeats: Path) -> None:
         ("a b --fail-if samples_per_s<-5", "--fail-if: 'samples_per_s<-5': a difference is in"),
         ("a b --fail-if samples_per_s<-5%", "--fail-if: could never be breached with 6 pair(s)"),
         ("a b --format pdf", "'pdf' is not one of"),
-        ("a", "Missing argument 'CONTENDER'"),
+        ("a", "only a sweep of several targets is compared alone"),
     ],
 )
 def test_wrong_words_are_one_line_and_exit_code_2(

@@ -11,6 +11,7 @@ import numpy as np
 
 from looker.analysis.likeness import named, unlike
 from looker.analysis.metrics import DEFAULT_METRICS, Better, better
+from looker.analysis.sides import ALL_POINTS, CONTENDER
 from looker.analysis.soundness import order_warning, spread_warning, target_of, warnings_of
 from looker.analysis.statistics import (
     MAX_EXACT_PAIRS,
@@ -29,13 +30,18 @@ from looker.model.threshold import OPTION
 from looker.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from looker.analysis.reports import Side
+    from looker.analysis.sides import Match
     from looker.analysis.statistics import SignFlip
     from looker.model.threshold import Threshold
+
+    Column = dict[str, NDArray[np.float64]]
+    """One side's values of each figure, float64[n], by path."""
 
 COMPARISON_SCHEMA_VERSION: Final = 1
 _ROUNDING: Final = 1e-12
@@ -107,9 +113,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """One contender against the baseline; ``thresholds`` as in a run's report."""
+    """One contender against a baseline, at one point of a sweep if there are several.
 
+    ``thresholds`` are as in a run's report.
+    """
+
+    baseline: Side
     side: Side
+    point: str | None
     n_pairs: int
     differences: Sequence[Difference]
     thresholds: Sequence[dict[str, Any]]
@@ -118,6 +129,8 @@ class Contest:
         """Return JSON-ready values."""
         return {
             **_side_json(self.side),
+            "point": self.point,
+            "baseline": _side_json(self.baseline),
             "n_pairs": self.n_pairs,
             "metrics": [difference.to_json() for difference in self.differences],
             "thresholds": list(self.thresholds),
@@ -126,19 +139,24 @@ class Contest:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A baseline and its contenders.
+    """Contests: of contenders with a baseline, of all points together and of each.
 
-    ``unlike`` names what differs in runs that were compared nevertheless; ``notes`` say what the
-    numbers of repeats and of tests allow, ``warnings`` what makes the figures doubtful.
+    ``n_tests`` is the number of tests that p is corrected for: those of one point. ``unlike`` names
+    what differs in runs that were compared nevertheless; ``notes`` say what the numbers of repeats
+    and of tests allow, ``warnings`` what makes the figures doubtful.
     """
 
     confidence: float
-    baseline: Side
     contests: Sequence[Contest]
     n_tests: int
     unlike: Sequence[str]
     notes: Sequence[str]
     warnings: Sequence[str]
+
+    @property
+    def baseline(self) -> Side:
+        """The baseline of the first contest: of all points, if there are several."""
+        return self.contests[0].baseline
 
     @property
     def breached(self) -> bool:
@@ -162,82 +180,142 @@ class Comparison:
 
 
 def compare(
-    baseline: Side,
-    contenders: Sequence[Side],
+    matches: Sequence[Match],
     *,
+    notes: Sequence[str] = (),
     metrics: Sequence[str] = (),
     thresholds: Sequence[Threshold] = (),
     confidence: float = 0.95,
     force: bool = False,
 ) -> Comparison:
-    """Compare; ``metrics`` are whole paths, or none for the usual ones.
+    """Compare; ``metrics`` are whole paths, or none for the usual ones; ``notes`` come along.
 
-    UsageError where the runs are not alike, or a threshold could never be breached, unless
-    ``force``; and where a metric that is asked for has no value.
+    The tests of each point are corrected for their own number; thresholds are for all points
+    together, where there are several. UsageError where the runs are not alike, or a threshold could
+    never be breached, unless ``force``; and where a metric that is asked for has no value.
     """
-    _refuse_twice(baseline, contenders)
-    unalike = unlike([baseline, *contenders])
+    points = list(dict.fromkeys(match.point for match in matches))
+    groups = [[match for match in matches if match.point == point] for point in points]
+    unalike = list(dict.fromkeys(line for group in groups for line in _unlike(group)))
     if unalike and not force:
         raise UsageError("BASELINE", f"the runs are not alike (or: --force): {named(unalike)}")
     wanted = dict.fromkeys([*metrics, *(threshold.path for threshold in thresholds)])
     paths = list(wanted if metrics else dict.fromkeys([*DEFAULT_METRICS, *wanted]))
-    columns, notes = _columns([baseline, *contenders], paths, wanted)
+    sides = [side for match in matches for side in (match.baseline, match.contender)]
+    columns, left_out = _columns(sides, paths, wanted)
     paths = list(columns[0])
-    n_pairs = [min(len(baseline.reports), len(side.reports)) for side in contenders]
-    n_tests = len(paths) * len(contenders)
-    significance = 1 - confidence
-    can_show = [smallest_p(n, n_tests) <= significance + _ROUNDING for n in n_pairs]
-    if thresholds and not all(can_show) and not force:
+    n_tests = len(paths) * max(map(len, groups))
+    _refuse_futile(groups[0], thresholds, n_tests, 1 - confidence, force=force)
+    # the first group is that of all points
+    by_match = {
+        id(match): pair
+        for match, pair in zip(matches, zip(columns[::2], columns[1::2], strict=True), strict=True)
+    }
+    contests = [
+        contest
+        for number, group in enumerate(groups)
+        for contest in _contests(
+            group,
+            [by_match[id(match)] for match in group],
+            () if number else thresholds,
+            confidence,
+        )
+    ]
+    told = [*notes, *left_out, *_notes(contests, n_tests, 1 - confidence)]
+    if len(groups) > 1:
+        told.append(
+            f"p is corrected within each point: of {len(groups) - 1} points at which nothing"
+            f" differs, each raises a false alarm with a chance of up to {1 - confidence:.2g}"
+        )
+    return Comparison(confidence, contests, n_tests, unalike, told, _warnings(contests))
+
+
+def _unlike(group: Sequence[Match]) -> list[str]:
+    """Return in what the runs of one point differ."""
+    _refuse_twice(group)
+    if group[0].point == ALL_POINTS:
+        # its runs differ in what was swept, and each point is looked at by itself
+        return []
+    return unlike(_distinct(side for match in group for side in (match.baseline, match.contender)))
+
+
+def _distinct(sides: Iterable[Side]) -> list[Side]:
+    return list({id(side): side for side in sides}.values())
+
+
+def _refuse_futile(
+    group: Sequence[Match],
+    thresholds: Sequence[Threshold],
+    n_tests: int,
+    significance: float,
+    *,
+    force: bool,
+) -> None:
+    """Refuse thresholds that so few pairs could never breach."""
+    n_pairs = min(_n_pairs(match) for match in group)
+    if thresholds and smallest_p(n_pairs, n_tests) > significance + _ROUNDING and not force:
         raise UsageError(
             OPTION,
-            f"could never be breached with {min(n_pairs)} pair(s) of runs and {n_tests} test(s):"
+            f"could never be breached with {n_pairs} pair(s) of runs and {n_tests} test(s):"
             f" {n_pairs_needed(n_tests, significance)} pairs are needed, or fewer metrics"
             " (or: --force)",
         )
+
+
+def _n_pairs(match: Match) -> int:
+    return min(len(match.baseline.reports), len(match.contender.reports))
+
+
+def _contests(
+    group: Sequence[Match],
+    columns: Sequence[tuple[Column, Column]],
+    thresholds: Sequence[Threshold],
+    confidence: float,
+) -> list[Contest]:
+    """Return the contests of one point; their tests are corrected together."""
+    paths = list(columns[0][0])
     tests = [
-        sign_flip_test(_pair_differences(columns[0][path], column[path])[0])
-        for column in columns[1:]
+        sign_flip_test(_pair_differences(mine[path], theirs[path])[0])
+        for mine, theirs in columns
         for path in paths
     ]
     corrected = iter(zip(tests, holm([test.p for test in tests]), strict=True))
     contests = []
-    for side, column, n in zip(contenders, columns[1:], n_pairs, strict=True):
+    for match, (mine, theirs) in zip(group, columns, strict=True):
         differences = [
-            _difference(path, columns[0][path], column[path], next(corrected), confidence)
+            _difference(path, mine[path], theirs[path], next(corrected), confidence)
             for path in paths
         ]
-        contests.append(Contest(side, n, differences, _judged(thresholds, differences)))
-    notes += _notes(baseline, contests, n_tests, significance)
-    return Comparison(
-        confidence,
-        baseline,
-        contests,
-        n_tests,
-        unalike,
-        notes,
-        _warnings(baseline, contests),
-    )
+        contests.append(
+            Contest(
+                match.baseline,
+                match.contender,
+                match.point,
+                _n_pairs(match),
+                differences,
+                _judged(thresholds, differences),
+            )
+        )
+    return contests
 
 
-def _refuse_twice(baseline: Side, contenders: Sequence[Side]) -> None:
-    place = {report.path.resolve(): baseline for report in baseline.reports}
-    for side in contenders:
+def _refuse_twice(group: Sequence[Match]) -> None:
+    place: dict[Path, Side] = {}
+    for side in _distinct(side for match in group for side in (match.baseline, match.contender)):
         for report in side.reports:
             other = place.setdefault(report.path.resolve(), side)
             if other is not side:
-                raise UsageError(
-                    "CONTENDER", f"{report.path} is in {other.name} and in {side.name}"
-                )
+                raise UsageError(CONTENDER, f"{report.path} is in {other.name} and in {side.name}")
 
 
 def _columns(
     sides: Sequence[Side], paths: Sequence[str], wanted: dict[str, None]
-) -> tuple[list[dict[str, NDArray[np.float64]]], list[str]]:
+) -> tuple[list[Column], list[str]]:
     """Return each side's values by path, float64[n], and notes on what is left out.
 
     UsageError where something that is wanted has no value in some run, or nothing is left.
     """
-    columns: list[dict[str, NDArray[np.float64]]] = [{} for _ in sides]
+    columns: list[Column] = [{} for _ in sides]
     notes = []
     for path in paths:
         values = [[figure_of(run.totals, path) for run in side.reports] for side in sides]
@@ -327,9 +405,7 @@ def _judged(
     return found
 
 
-def _notes(
-    baseline: Side, contests: Sequence[Contest], n_tests: int, significance: float
-) -> list[str]:
+def _notes(contests: Sequence[Contest], n_tests: int, significance: float) -> list[str]:
     """Return what the numbers of runs and tests allow."""
     notes = []
     needed = n_pairs_needed(n_tests, significance)
@@ -350,7 +426,7 @@ def _notes(
         if n_pairs > MAX_EXACT_PAIRS:
             notes.append(f"{n_pairs} pairs: p is estimated, from {N_FLIPS:,} random flips")
     for contest in contests:
-        sides = (baseline, contest.side)
+        sides = (contest.baseline, contest.side)
         larger = max(sides, key=lambda side: len(side.reports))
         extra = len(larger.reports) - contest.n_pairs
         if extra:
@@ -361,18 +437,19 @@ def _notes(
     return notes
 
 
-def _warnings(baseline: Side, contests: Sequence[Contest]) -> list[str]:
-    lines = [
-        *warnings_of(baseline),
-        spread_warning(
-            baseline, [(one.path, one.baseline.spread) for one in contests[0].differences]
-        ),
-    ]
+def _warnings(contests: Sequence[Contest]) -> list[str]:
+    lines: list[str | None] = []
     for contest in contests:
-        lines += warnings_of(contest.side)
-        spreads = [(one.path, one.contender.spread) for one in contest.differences]
-        lines += [spread_warning(contest.side, spreads), order_warning(baseline, contest.side)]
-    return [line for line in lines if line is not None]
+        for side, spreads in (
+            (contest.baseline, [(one.path, one.baseline.spread) for one in contest.differences]),
+            (contest.side, [(one.path, one.contender.spread) for one in contest.differences]),
+        ):
+            if contest.point != ALL_POINTS:
+                # the runs of all points are each point's, and points differ
+                lines += [*warnings_of(side), spread_warning(side, spreads)]
+        if contest.point in (None, ALL_POINTS):
+            lines.append(order_warning(contest.baseline, contest.side))
+    return list(dict.fromkeys(line for line in lines if line is not None))
 
 
 def _percent(relative: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from looker.analysis.comparison import Finding
 from looker.analysis.metrics import Better, better
+from looker.analysis.sides import ALL_POINTS
 from looker.analysis.soundness import target_of
 
 if TYPE_CHECKING:
@@ -32,16 +34,17 @@ _LEGEND: Final = (
     " pairs of runs; p: sign-flip test, corrected (Holm) for {n_tests} test(s)"
 )
 _NONE: Final = "-"
+_FILE_WIDTH: Final = 132
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print a comparison."""
-    console = console or Console(highlight=False)
+    console = console or _console()
     for line in _heads(comparison):
         console.print(Text(line, style="italic", overflow="fold"))
     for contest in comparison.contests:
         if len(comparison.contests) > 1:
-            console.print(Text(f"\n{contest.side.name}", style="bold", overflow="fold"))
+            console.print(Text(f"\n{_title(contest)}", style="bold", overflow="fold"))
         console.print()
         console.print(_table(comparison, contest))
     console.print()
@@ -55,12 +58,20 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(Text(line, style="bold red" if breached else "dim"))
 
 
+def _console() -> Console:
+    """Return standard output; what is no terminal has lines long enough for a table's."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _FILE_WIDTH
+    return console
+
+
 def markdown(comparison: Comparison) -> str:
     """Return a comparison as Markdown."""
     lines = [f"- {_escaped(line)}" for line in _heads(comparison)]
     for contest in comparison.contests:
         if len(comparison.contests) > 1:
-            lines += ["", f"### {_escaped(contest.side.name)}"]
+            lines += ["", f"### {_escaped(_title(contest))}"]
         titles = _titles(comparison)
         lines += [
             "",
@@ -85,7 +96,17 @@ def markdown(comparison: Comparison) -> str:
 def _heads(comparison: Comparison) -> Iterator[str]:
     yield f"baseline: {_runs(comparison.baseline)}"
     for contest in comparison.contests:
-        yield f"contender: {_runs(contest.side)}"
+        if contest.point in (None, ALL_POINTS):
+            yield f"contender: {_runs(contest.side)}"
+
+
+def _title(contest: Contest) -> str:
+    if contest.point is None:
+        return contest.side.name
+    if contest.point == ALL_POINTS:
+        return f"{contest.side.name}, {ALL_POINTS}"
+    # a point's directory names the target as well
+    return contest.side.name
 
 
 def _runs(side: Side) -> str:

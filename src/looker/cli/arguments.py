@@ -20,7 +20,16 @@ from looker.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS: Final = ("logs", "metrics", "verify", "compare", "report", "calibrate", "target")
+COMMANDS: Final = (
+    "logs",
+    "metrics",
+    "verify",
+    "sweep",
+    "compare",
+    "report",
+    "calibrate",
+    "target",
+)
 
 ALIASES: Final[Mapping[str, str]] = {
     "--n-series": "--n-concurrent-streams",
@@ -33,10 +42,20 @@ ALIASES: Final[Mapping[str, str]] = {
 }
 """Names that later versions of the original gave to its options."""
 
+# typer brings its own copy of click; the base of its usage errors is reached by a public name
+USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
+
 
 def alias_of(option: str) -> tuple[str, ...]:
     """Return the other names of an option."""
     return tuple(alias for alias, name in ALIASES.items() if name == option)
+
+
+def key_aliases() -> dict[str, str]:
+    """Return the other names of options and those they lead to, as keys of a file."""
+    return {
+        alias[2:].replace("-", "_"): name[2:].replace("-", "_") for alias, name in ALIASES.items()
+    }
 
 
 def option(name: str, *more: str, **settings: Any) -> Any:
@@ -117,9 +136,7 @@ def _read(path: Path, known: Sequence[str]) -> dict[str, Any]:
         raise UsageError("--config", f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError("--config", f"{path} is not TOML: {error}") from error
-    names = {
-        alias[2:].replace("-", "_"): name[2:].replace("-", "_") for alias, name in ALIASES.items()
-    }
+    names = key_aliases()
     defaults: dict[str, Any] = {}
     for key, value in values.items():
         name = names.get(key, key)

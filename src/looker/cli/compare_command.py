@@ -25,16 +25,20 @@ def compare_command(
         Path,
         typer.Argument(
             metavar="BASELINE",
-            help="A report, or a directory of the reports of repeats (*report.json, at any depth).",
+            help="A report, a directory of the reports of repeats (*report.json, at any depth), or"
+            " a sweep's directory or one of its targets' or points'.",
             show_default=False,
         ),
     ],
     contender: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="CONTENDER", help="What to compare with it, likewise.", show_default=False
+            metavar="[CONTENDER]...",
+            help="What to compare with it, likewise; a sweep's directory alone compares its targets"
+            " with the first of them.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     *,
     metric: Annotated[
         list[str] | None,
@@ -81,7 +85,7 @@ def compare_command(
 
     from looker.analysis.comparison import compare  # noqa: PLC0415
     from looker.analysis.comparison_table import markdown, show  # noqa: PLC0415
-    from looker.analysis.reports import read_side  # noqa: PLC0415
+    from looker.analysis.sides import read_matches  # noqa: PLC0415
     from looker.model.figures import resolved  # noqa: PLC0415
     from looker.model.threshold import parsed  # noqa: PLC0415
 
@@ -90,9 +94,10 @@ def compare_command(
         metrics = [resolved(path) for path in metric or ()]
     except ValueError as error:
         raise UsageError("--metric", str(error)) from None
+    found = read_matches(baseline, contender or ())
     comparison = compare(
-        read_side(baseline, "BASELINE"),
-        [read_side(path, "CONTENDER") for path in contender],
+        found.matches,
+        notes=found.notes,
         metrics=metrics,
         thresholds=thresholds,
         confidence=confidence,

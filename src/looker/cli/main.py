@@ -8,11 +8,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from looker.cli.arguments import configured, rewritten
+from looker.cli.arguments import USAGE_ERROR, configured, rewritten
 from looker.cli.calibrate_command import calibrate_command
 from looker.cli.compare_command import compare_command
 from looker.cli.report_command import report_command
 from looker.cli.run_command import run_command
+from looker.cli.sweep_command import sweep_command
 from looker.cli.verify_command import verify_command
 from looker.errors import ExitCode, LookerError
 from looker.model.config import Mode
@@ -58,6 +59,9 @@ app.command("metrics", help="Write metric series, read them back, and prove ever
 )
 app.command("verify", help="Read back at a later time what a run has kept in its ledger.")(
     verify_command
+)
+app.command("sweep", help="Run a matrix of options on several targets, repeatedly, in turn.")(
+    sweep_command
 )
 app.command("compare", help="Compare repeated runs by their reports, and say how certain it is.")(
     compare_command
@@ -150,10 +154,6 @@ def _target(
     serve(settings, log_level)
 
 
-# typer brings its own copy of click; the base of its usage errors is reached by a public name
-_USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error is one line on standard error."""
     try:
@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     except LookerError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except _USAGE_ERROR as error:
+    except USAGE_ERROR as error:
         _complain(error.format_message())
         sys.exit(ExitCode.USAGE)
     except (typer.Abort, KeyboardInterrupt):

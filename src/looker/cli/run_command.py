@@ -18,15 +18,25 @@ from looker.cli.shared_options import (
     LogLevel,
     ReadApiOption,
 )
-from looker.model.config import Compressability, Mode, ReadApi, VerifyMode
+from looker.errors import ExitCode
+from looker.model.config import Compressability, Mode, ReadApi, RunConfig, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
 _RETRIES: Final = "Retries"
 
 
-def run_command(mode: Mode) -> Callable[..., None]:
-    """Return the command for a mode: the options are the same, some defaults differ."""
+def _run(config: RunConfig) -> ExitCode:
+    from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports
+
+    return run(config)
+
+
+def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Callable[..., None]:
+    """Return the command for a mode: the options are the same, some defaults differ.
+
+    ``act`` is done with the configuration that the options make.
+    """
     defaults = DEFAULTS[mode]
     streams = "log streams" if mode is Mode.LOGS else "series"
     entries = "entries" if mode is Mode.LOGS else "samples"
@@ -463,9 +473,6 @@ def run_command(mode: Mode) -> Callable[..., None]:
             request_timeout_s=request_timeout_seconds,
             fail_if=tuple(fail_if or ()),
         )
-        checked = configuration(given)
-        from looker.cli.run import run  # noqa: PLC0415 - only a run needs what it imports
-
-        raise typer.Exit(int(run(checked)))
+        raise typer.Exit(int(act(configuration(given))))
 
     return command

@@ -105,7 +105,7 @@ class LiveView:
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False
         )
-        self._log = _LogThrough(self._console)
+        self._log = LogThrough(self._console)
 
     def __enter__(self) -> Self:
         """Show the first frame; log lines go above it from now on."""
@@ -287,7 +287,7 @@ class _Rate:
         return (last[0] - first[0]) / duration_s, (last[1] - first[1]) / duration_s
 
 
-class _LogThrough(logging.Handler):
+class LogThrough(logging.Handler):
     """While entered, takes Looker's log lines to a console, so that they go above what is live."""
 
     _STYLES: Final = ((logging.ERROR, "red"), (logging.WARNING, "yellow"))
@@ -299,14 +299,17 @@ class _LogThrough(logging.Handler):
         self._before = self._logger.handlers[:]
 
     def __enter__(self) -> None:
+        """Take the lines."""
         for handler in self._before[:1]:
             self.setFormatter(handler.formatter)
         self._logger.handlers[:] = [self]
 
     def __exit__(self, *error: object) -> None:
+        """Let them go where they went before."""
         self._logger.handlers[:] = self._before
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a line."""
         style = next((style for level, style in self._STYLES if record.levelno >= level), "")
         try:
             self._console.print(Text(self.format(record), style), soft_wrap=True)

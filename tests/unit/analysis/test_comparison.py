@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from looker.analysis.comparison import Comparison, Finding, compare
+from looker.analysis import comparison
+from looker.analysis.comparison import Comparison, Finding
 from looker.analysis.comparison_table import markdown, show
 from looker.analysis.metrics import DEFAULT_METRICS, Better, better
+from looker.analysis.sides import Match
 from looker.analysis.statistics import N_FLIPS
 from looker.errors import UsageError
 from looker.model.figures import figure_paths
 from looker.model.threshold import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from looker.analysis.reports import Side
 
@@ -35,9 +37,13 @@ def times(factor: float) -> list[int]:
     return [round(1000 * n * factor) for n in NOISE]
 
 
-def text(comparison: Comparison, width: int = 160) -> str:
+def compare(baseline: Side, contenders: Sequence[Side], **settings: Any) -> Comparison:
+    return comparison.compare([Match(baseline, one) for one in contenders], **settings)
+
+
+def text(found: Comparison, width: int = 160) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    show(comparison, console)
+    show(found, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

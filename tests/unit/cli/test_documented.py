@@ -23,6 +23,7 @@ group: Any = typer.main.get_command(app)
         ("calibrate", "performance.md"),
         ("verify", "verify.md"),
         ("compare", "compare.md"),
+        ("sweep", "sweep.md"),
         ("target", "target.md"),
     ],
 )
@@ -44,6 +45,7 @@ def test_every_option_is_documented(command: str, page: str) -> None:
         ("usage.md", ("logs", "metrics")),
         ("verify.md", ("verify", "logs")),
         ("compare.md", ("compare",)),
+        ("sweep.md", ("sweep",)),
     ],
 )
 def test_no_other_option_is_documented(page: str, commands: tuple[str, ...]) -> None:
