@@ -5,8 +5,6 @@ from typing import Annotated, Final
 
 import typer
 
-from looker.errors import UsageError
-
 _DEFAULT: Final = Path("looker-report.html")
 
 
@@ -15,8 +13,8 @@ def report_command(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="A report, or a directory of the reports of repeats (*report.json, at any depth);"
-            " of several, the first is what the others are compared with.",
+            help="A report, a directory of the reports of repeats (*report.json, at any depth), or"
+            " a sweep's; of several, the first is what the others are compared with.",
             show_default=False,
         ),
     ],
@@ -32,14 +30,10 @@ def report_command(
     from looker.analysis.page.page import html, require  # noqa: PLC0415
     from looker.analysis.page.place import refuse_foreign, write_page  # noqa: PLC0415
     from looker.analysis.page.wording import count, size  # noqa: PLC0415
-    from looker.analysis.reports import read_side  # noqa: PLC0415
 
     require()
     if not force:
         refuse_foreign(output)
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("PATH", "the same one is given twice")
-    sides = [read_side(path, "PATH") for path in paths]
-    n_bytes = write_page(output, html(sides))
-    n_runs = sum(len(side.reports) for side in sides)
+    page, n_runs = html(paths)
+    n_bytes = write_page(output, page)
     typer.echo(f"{output}: {count(n_runs)} run(s), {size(n_bytes)}", err=True)

@@ -59,6 +59,8 @@ class Chart:
     figure: Figure
     table: Table | None = None
     wide: bool = False
+    variants: Mapping[str, Figure] = field(default_factory=dict)
+    """Other figures in its place, by the numbers of what is chosen: see ``Choices``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,15 @@ class Charts:
     """Charts side by side where there is room."""
 
     kind: ClassVar[str] = "charts"
+    charts: Sequence[Chart]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Charts that all show what the reader chooses; selectors: name and what there is of each."""
+
+    kind: ClassVar[str] = "choices"
+    selectors: Sequence[tuple[str, Sequence[str]]]
     charts: Sequence[Chart]
 
 
@@ -146,7 +157,9 @@ class Heading:
     text: str
 
 
-Block = Table | RunTable | Chart | Charts | Text | Listing | Cards | Evidence | Fold | Heading
+Block = (
+    Table | RunTable | Chart | Charts | Choices | Text | Listing | Cards | Evidence | Fold | Heading
+)
 
 
 @dataclass(frozen=True, slots=True)

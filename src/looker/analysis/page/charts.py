@@ -67,7 +67,7 @@ def lines(
     traces = [
         {
             "type": "scatter",
-            "mode": "lines+markers" if markers or len(line.x) == 1 else "lines",
+            "mode": "lines+markers" if markers or _has_loner(line.y) else "lines",
             "name": label(line.name),
             "x": exact(line.x),
             "y": exact(line.y),
@@ -239,6 +239,15 @@ def _layout(x_title: str, y_title: str, *, legend: bool) -> dict[str, Any]:
             "zeroline": False,
         },
     }
+
+
+def _has_loner(values: Sequence[float | None]) -> bool:
+    """Whether a value has no neighbour that a line could lead to: it wants a mark to be seen."""
+    padded = [None, *values, None]
+    return any(
+        one is not None and before is None and after is None
+        for before, one, after in zip(padded, padded[1:], padded[2:], strict=False)
+    )
 
 
 def exact(values: Sequence[float | None]) -> list[float | None]:

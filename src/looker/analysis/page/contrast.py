@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from looker.analysis.comparison import Finding, compare
 from looker.analysis.metrics import Better, better
-from looker.analysis.page.blocks import Block, Cell, Chart, Heading, Listing, Table, Text
+from looker.analysis.page.blocks import Block, Cell, Chart, Fold, Heading, Listing, Table, Text
 from looker.analysis.page.charts import BLUE, GREY, ORANGE, PALETTE, VERMILLION, Interval, forest
 from looker.analysis.page.wording import NONE, count, percent, three_digits
+from looker.analysis.sides import ALL_POINTS
 from looker.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from looker.analysis.comparison import Comparison, Contest, Difference, Summary
-    from looker.analysis.reports import Side
+    from looker.analysis.page.gather import Gathered
 
-MAX_SIDES: Final = 9
+MAX_CONTESTS: Final = 40
 _ARROWS: Final = {Better.HIGHER: "↑", Better.LOWER: "↓", None: ""}
 _LOOKS: Final = {
     Finding.BETTER: (PALETTE.index(BLUE), 3),
@@ -31,21 +31,17 @@ _LOOKS: Final = {
 _TONES: Final = {Finding.BETTER: "better", Finding.WORSE: "worse"}
 
 
-def contrast(sides: Sequence[Side]) -> list[Block]:
+def contrast(gathered: Gathered) -> list[Block]:
     """Return the comparison of the first side with each other; nothing for a single one."""
-    if len(sides) < 2:
+    if gathered.not_compared is not None:
+        return [Text(f"The sides are not compared: {gathered.not_compared}.")]
+    if gathered.matches is None:
         return []
-    if len(sides) > MAX_SIDES:
-        said = (
-            f"{count(len(sides))} sides are too many to compare: give directories of repeats, at"
-            f" most {MAX_SIDES}."
-        )
-        return [Text(said)]
     try:
-        comparison = compare(sides[0], sides[1:], force=True)
+        comparison = compare(gathered.matches.matches, notes=gathered.matches.notes, force=True)
     except UsageError as error:
         # what differs is shown, not refused; this is what cannot be compared at all
-        return [Text(f"The sides cannot be compared: {str(error).partition(': ')[2]}.")]
+        return [Text(f"The sides are not compared: {str(error).partition(': ')[2]}.")]
     blocks: list[Block] = [
         Text(
             f"Baseline: {comparison.baseline.name} ({len(comparison.baseline.reports)} run(s))."
@@ -57,15 +53,28 @@ def contrast(sides: Sequence[Side]) -> list[Block]:
     if comparison.unlike:
         title = "The runs are not alike, so a difference may have another cause"
         blocks.append(Listing(title, comparison.unlike, "warning"))
-    for contest in comparison.contests:
-        blocks.append(Heading(f"{contest.side.name} against {comparison.baseline.name}"))
-        if contest.differences:
-            blocks.append(_chart(comparison, contest))
+    shown = comparison.contests[:MAX_CONTESTS]
+    for contest in shown:
+        name = f"{contest.side.name} against {contest.baseline.name}"
+        chart = _chart(comparison, contest)
+        if contest.point in (None, ALL_POINTS):
+            blocks += [Heading(name if contest.point is None else f"{name}: {ALL_POINTS}"), chart]
+        else:
+            blocks.append(Fold(name, [chart], note=_in_short(contest)))
+    more = len(comparison.contests) - len(shown)
+    if more:
+        blocks.append(Text(f"{count(more)} more are not shown: see looker compare."))
     if comparison.warnings:
         blocks.append(Listing("Warnings", comparison.warnings, "warning"))
     if comparison.notes:
         blocks.append(Listing("What these numbers of runs can show", comparison.notes))
     return blocks
+
+
+def _in_short(contest: Contest) -> str:
+    counts = Counter(one.finding for one in contest.differences)
+    counts.pop(Finding.NOTHING, None)
+    return ", ".join(f"{n} {finding}" for finding, n in counts.items()) or Finding.NOTHING
 
 
 def _chart(comparison: Comparison, contest: Contest) -> Chart:
@@ -121,7 +130,7 @@ def _table(comparison: Comparison, contest: Contest) -> Table:
         ]
         for one in contest.differences
     ]
-    caption = f"{contest.side.name} against {comparison.baseline.name}: medians ± median deviation"
+    caption = f"{contest.side.name} against {contest.baseline.name}: medians ± median deviation"
     return Table(caption, heads, rows, frozenset({1, 2, 3, 4, 5}))
 
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Final
 
 from looker.analysis.page.blocks import Block, Chart, Charts, Text
 from looker.analysis.page.charts import Line, lines, vertical
-from looker.analysis.page.lookup import branch, column, number
-from looker.analysis.page.wording import count, seconds
+from looker.analysis.page.lookup import branch, column, number, text
+from looker.analysis.page.wording import count, parsed, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from looker.analysis.page.runs import Run
 
-MAX_POINTS: Final = 400
+MAX_POINTS: Final = 600
 """Longer series are thinned out to so many: more cannot be seen, and make the page large."""
+MAX_POINTS_OF_MANY: Final = 200
+"""So many where the series of several runs are on the page."""
 MAX_OVERLAID: Final = 14
 """So many runs can be told apart in one chart, by colour and dash."""
 _WITHOUT: Final = (
@@ -78,13 +80,13 @@ class Timeline:
         return [*values, *[None] * self.n_buckets][: self.n_buckets]
 
 
-def timeline(plain: Mapping[str, object]) -> Timeline | None:
-    """Return a report's series; None where it has none."""
+def timeline(plain: Mapping[str, object], max_points: int = MAX_POINTS) -> Timeline | None:
+    """Return a report's series in so many points at most; None where it has none."""
     series = branch(plain, "series")
     bucket_s, n_buckets = number(series, "bucket_s"), number(series, "n_buckets")
     if not bucket_s or bucket_s < 0 or not n_buckets or not 0 < n_buckets < 1e7:
         return None
-    merged = -(-int(n_buckets) // MAX_POINTS)
+    merged = -(-int(n_buckets) // max_points)
     unit, unit_s = _time_unit(bucket_s * n_buckets)
     from_s = number(series, "measured_from_s") or 0.0
     return Timeline(bucket_s, int(n_buckets), merged, unit, unit_s, from_s, series)
@@ -96,10 +98,10 @@ def _time_unit(whole_s: float) -> tuple[str, float]:
     return ("min", 60.0) if whole_s <= 6 * 3600 else ("h", 3600.0)
 
 
-def of_run(run: Run) -> list[Block]:
+def of_run(run: Run, max_points: int = MAX_POINTS) -> list[Block]:
     """Return the charts of one run over time."""
-    line = timeline(run.plain)
-    charts = _usage_charts(run.plain)
+    line = timeline(run.plain, max_points)
+    charts = _usage_charts(run.plain, max_points)
     if line is None:
         found: list[Block] = [Text(_WITHOUT)]
         return [*found, Charts(charts)] if charts else found
@@ -233,15 +235,17 @@ def _hindrances(line: Timeline) -> list[Chart]:
     ]
 
 
-def _usage_charts(plain: Mapping[str, object]) -> list[Chart]:
+def _usage_charts(plain: Mapping[str, object], max_points: int) -> list[Chart]:
     """Return the target's own CPU and memory as its metrics page told them."""
     usage = branch(plain, "target_usage.series")
     times = column(usage, "at_s") or []
-    at = [time for time in times if time is not None]
+    # of the run's begin; the series of throughput begins with the first phase
+    offset_s = _offset_s(plain)
+    at = [time - offset_s for time in times if time is not None]
     if len(at) < 2 or len(at) < len(times):
         return []
     unit, unit_s = _time_unit(at[-1] - at[0])
-    step = -(-len(at) // MAX_POINTS)
+    step = -(-len(at) // max_points)
     axis = f"time since the start, {unit}"
     charts = []
     used = column(usage, "cpu_s")
@@ -262,6 +266,13 @@ def _usage_charts(plain: Mapping[str, object]) -> list[Chart]:
             Chart("The target's memory", "Resident memory of the target's process.", figure)
         )
     return charts
+
+
+def _offset_s(plain: Mapping[str, object]) -> float:
+    began, first = (parsed(text(plain, path)) for path in ("started_at", "series.started_at"))
+    if began is None or first is None or (began.tzinfo is None) is not (first.tzinfo is None):
+        return 0.0
+    return (first - began).total_seconds()
 
 
 def _derivative(at_s: Sequence[float], total: Points) -> tuple[list[float], Points]:
@@ -286,7 +297,9 @@ def _scaled(values: Points | None, factor: float) -> Points | None:
 
 def of_runs(runs: Sequence[Run]) -> list[Block]:
     """Return the runs' rates and latencies over time, one above the other."""
-    found = [(run, line) for run in runs if (line := timeline(run.plain)) is not None]
+    found = [
+        (run, line) for run in runs if (line := timeline(run.plain, MAX_POINTS_OF_MANY)) is not None
+    ]
     if not found:
         return [Text(_WITHOUT)]
     shown = found[:MAX_OVERLAID]

@@ -101,6 +101,9 @@ def single(run: Run, sides: Sequence[Side]) -> Section:
     if checked:
         blocks.append(Text(f"Checked: {checked}."))
     blocks += [Text(line, "warning") for side in sides for line in _warnings(side)]
+    warm_up = number(plain, "warm_up.cycles")
+    if warm_up:
+        blocks.append(Text(f"Without the first {count(warm_up)} cycle(s), which are warm-up."))
     if plain.get("interrupted"):
         blocks.append(Text("A signal ended this run before its time.", "warning"))
     return Section("overview", "Verdict and key figures", blocks)

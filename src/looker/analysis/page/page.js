@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const root = document.documentElement;
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const { figures, variants } = JSON.parse(document.getElementById("figures").textContent);
   // colours of charts.py, and what they are on a dark ground
   const brighter = {
     "#0072b2": "#4da6de", "#d55e00": "#f5854a", "#009e73": "#2fc99e", "#a8527f": "#dc94bc",
@@ -161,12 +161,32 @@
     }
     return scroll;
   }
+  function fillTable(details) {
+    if (details.open && details.children.length === 1) {
+      const id = details.dataset.chart;
+      const name = document.getElementById(`${id}-title`).textContent;
+      details.append(tableOf(figures[id], name));
+    }
+  }
   for (const details of document.querySelectorAll("details[data-chart]")) {
-    details.addEventListener("toggle", () => {
-      if (details.open && details.children.length === 1) {
-        const id = details.dataset.chart;
-        const name = document.getElementById(`${id}-title`).textContent;
-        details.append(tableOf(figures[id], name));
+    details.addEventListener("toggle", () => fillTable(details));
+  }
+
+  // --- charts of which the reader chooses what they show ----------------------------------------
+  for (const choices of document.querySelectorAll(".choices")) {
+    const form = choices.querySelector("form");
+    const selects = [...form.querySelectorAll("select")];
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", () => {
+      const chosen = selects.map((select) => select.selectedIndex).join(",");
+      choices.querySelector(".chosen").textContent =
+        selects.map((select) => select.value).join(", ");
+      for (const plot of choices.querySelectorAll(".plot")) {
+        figures[plot.id] = variants[plot.id][chosen];
+        if (drawn.has(plot)) draw(plot);
+        const details = plot.parentElement.querySelector("details[data-chart]");
+        details.querySelector(".scroll")?.remove();
+        fillTable(details);
       }
     });
   }

@@ -19,20 +19,23 @@ from looker.analysis.page import (
     overview,
     parts,
     settings,
+    swept,
 )
 from looker.analysis.page.blocks import Block, Charts, Fold, Section, Text
+from looker.analysis.page.gather import gather
 from looker.analysis.page.lookup import text
-from looker.analysis.page.runs import named_sides, runs_of
+from looker.analysis.page.runs import runs_of
 from looker.analysis.page.wording import count, moment
 from looker.errors import MissingPartError
 from looker.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jinja2 import Environment
 
     from looker.analysis.page.blocks import Chart, Figure, RunTable
+    from looker.analysis.page.gather import Gathered
     from looker.analysis.page.runs import Run
     from looker.analysis.reports import Side
 
@@ -44,11 +47,11 @@ _FILES: Final = Path(__file__).parent
 _WANTED: Final = "report wants plotly and jinja2: pip install 'looker[report]'"
 
 
-def sections_of(sides: Sequence[Side]) -> tuple[list[Run], list[Section]]:
+def sections_of(gathered: Gathered) -> tuple[list[Run], list[Section]]:
     """Return the runs and the sections that have something to show, in the order of the page."""
-    sides = named_sides(sides)
-    runs = runs_of(sides)
-    wanted = _of_one(runs[0], sides) if len(runs) == 1 else _of_many(runs, sides)
+    runs = runs_of(gathered.sides)
+    sides = gathered.sides
+    wanted = _of_one(runs[0], sides) if len(runs) == 1 else _of_many(runs, gathered)
     return runs, [section for section in wanted if section.blocks]
 
 
@@ -69,10 +72,11 @@ def _of_one(run: Run, sides: Sequence[Side]) -> list[Section]:
     ]
 
 
-def _of_many(runs: Sequence[Run], sides: Sequence[Side]) -> list[Section]:
+def _of_many(runs: Sequence[Run], gathered: Gathered) -> list[Section]:
     return [
-        overview.several(runs, sides),
-        Section("comparison", "Comparison", contrast.contrast(sides)),
+        overview.several(runs, gathered.sides),
+        Section("comparison", "Comparison", contrast.contrast(gathered)),
+        Section("sweep", "Sweep", [one for sweep in gathered.sweeps for one in swept.swept(sweep)]),
         Section(
             "findings",
             "Thresholds, faults",
@@ -99,7 +103,7 @@ def _details(runs: Sequence[Run]) -> list[Block]:
     for run in ranked[:MAX_DETAILED]:
         inner = [
             *findings.mismatches_of(run),
-            *over_time.of_run(run),
+            *over_time.of_run(run, over_time.MAX_POINTS_OF_MANY),
             *_charts(latency.of_run(run)),
             *parts.cycles_of(run),
             *parts.workers_of(run),
@@ -153,15 +157,21 @@ def _inline(path: Path) -> str:
     return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def html(sides: Sequence[Side]) -> str:
-    """Return the page about the runs of the sides."""
+def html(paths: Sequence[Path]) -> tuple[str, int]:
+    """Return the page about the runs at the paths, and how many there are.
+
+    UsageError where a path has none; MissingPartError as ``require``.
+    """
     made_with = _parts()
-    runs, sections = sections_of(sides)
+    runs, sections = sections_of(gather(paths))
     figures: dict[str, Figure] = {}
+    variants: dict[str, Mapping[str, Figure]] = {}
 
     def chart_id(chart: Chart) -> str:
         name = f"chart-{len(figures)}"
         figures[name] = chart.figure
+        if chart.variants:
+            variants[name] = chart.variants
         return name
 
     scripts = (made_with.library, made_with.script)
@@ -171,7 +181,7 @@ def html(sides: Sequence[Side]) -> str:
         " style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
     template = made_with.environment.get_template("page.html.j2")
-    return template.render(
+    page = template.render(
         title=_title(runs),
         subtitle=_subtitle(runs),
         footer=_footer(runs),
@@ -181,11 +191,12 @@ def html(sides: Sequence[Side]) -> str:
         chart_id=chart_id,
         facets_of=_facets,
         # asked for at the page's end, when all charts have their names
-        figures=lambda: script_json(figures),
+        figures=lambda: script_json({"figures": figures, "variants": variants}),
         library=made_with.library,
         style=made_with.style,
         script=made_with.script,
     )
+    return page, len(runs)
 
 
 def script_json(value: object) -> str:
