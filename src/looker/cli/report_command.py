@@ -27,11 +27,12 @@ def report_command(
 ) -> None:
     """Read the reports, and write the page."""
     # only a page needs what is imported here
-    from looker.analysis.page.page import html, require  # noqa: PLC0415
+    from looker.analysis.page.page import html, made_with  # noqa: PLC0415
     from looker.analysis.page.place import refuse_foreign, write_page  # noqa: PLC0415
     from looker.analysis.page.wording import count, size  # noqa: PLC0415
 
-    require()
+    # what is wrong with the installation is said before anything is read
+    made_with()
     if not force:
         refuse_foreign(output)
     page, n_runs = html(paths)

@@ -10,6 +10,8 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.observe.examples import visible
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,10 +51,15 @@ class Line:
     unit: str = ""
 
 
+def shown(text: str) -> str:
+    """Return a text as plotly must have it, which reads some HTML in all of them."""
+    return html.escape(visible(text), quote=False)
+
+
 def label(text: str) -> str:
-    """Return a name as plotly must have it: it reads some HTML in texts. Long ones are cut."""
+    """Return a name as plotly must have it; a long one is cut."""
     cut = text if len(text) <= _MAX_NAME_CHARS else f"…{text[1 - _MAX_NAME_CHARS :]}"
-    return html.escape(cut, quote=False)
+    return shown(cut)
 
 
 def lines(
@@ -77,7 +84,7 @@ def lines(
                 "width": 2,
             },
             "marker": {"size": 6, "symbol": SYMBOLS[line.look % len(SYMBOLS)]},
-            "hovertemplate": f"%{{y:{EXACT}}}{html.escape(line.unit)}",
+            "hovertemplate": f"%{{y:{EXACT}}}{shown(line.unit)}",
         }
         for line in wanted
     ]
@@ -105,7 +112,7 @@ def bars(
             "x": [label(one) for one in names],
             "y": exact(values),
             "marker": {"color": PALETTE[place % len(PALETTE)]},
-            "hovertemplate": f"%{{y:{EXACT}}}{html.escape(unit)}",
+            "hovertemplate": f"%{{y:{EXACT}}}{shown(unit)}",
         }
         for place, (name, values) in enumerate(columns)
     ]
@@ -151,7 +158,7 @@ def forest(rows: Sequence[Interval], x_title: str) -> Figure:
             "thickness": 2,
             "width": 5,
         },
-        "customdata": [html.escape(row.note) for row in rows],
+        "customdata": [shown(row.note) for row in rows],
         "hovertemplate": "%{y}<br>%{customdata}<extra></extra>",
     }
     layout = _layout(x_title, "", legend=False)
@@ -173,7 +180,7 @@ def heat(
     x_title, y_title, z_title = titles
     trace = {
         "type": "heatmap",
-        "name": html.escape(z_title),
+        "name": shown(z_title),
         "x": [label(one) for one in columns],
         "y": [label(one) for one in rows],
         "z": [list(row) for row in values],
@@ -184,8 +191,8 @@ def heat(
         "ygap": 2,
         "colorbar": {"thickness": 12, "tickformat": "~s"},
         "hovertemplate": (
-            f"{html.escape(x_title)} %{{x}}<br>{html.escape(y_title)} %{{y}}<br>"
-            f"{html.escape(z_title)} %{{z:{EXACT}}}<extra></extra>"
+            f"{shown(x_title)} %{{x}}<br>{shown(y_title)} %{{y}}<br>"
+            f"{shown(z_title)} %{{z:{EXACT}}}<extra></extra>"
         ),
     }
     layout = _layout(x_title, y_title, legend=False)
@@ -197,31 +204,36 @@ def heat(
     return {"data": [trace], "layout": layout}
 
 
-def vertical(figure: Figure, x: float, name: str) -> Figure:
-    """Return the figure with a vertical line, and its name beside it."""
+def shaded(figure: Figure, end: float, name: str) -> Figure:
+    """Return the figure with its part from 0 to ``end`` shaded, and named."""
     layout = figure["layout"]
-    layout.setdefault("shapes", []).append(
+    layout["shapes"] = [
         {
-            "type": "line",
-            "x0": x,
-            "x1": x,
+            "type": "rect",
+            "x0": 0,
+            "x1": end,
             "y0": 0,
             "y1": 1,
             "yref": "paper",
-            "line": {"color": GREY, "dash": "dash", "width": 1.5},
+            "fillcolor": GREY,
+            "opacity": 0.14,
+            "layer": "below",
+            "line": {"width": 0},
         }
-    )
-    layout.setdefault("annotations", []).append(
+    ]
+    layout["annotations"] = [
         {
-            "x": x,
+            "x": 0,
             "y": 1,
+            "xref": "paper",
             "yref": "paper",
-            "text": html.escape(name),
+            "text": shown(name),
+            "font": {"size": 10},
             "showarrow": False,
             "xanchor": "left",
             "yanchor": "top",
         }
-    )
+    ]
     return figure
 
 
@@ -232,9 +244,17 @@ def _layout(x_title: str, y_title: str, *, legend: bool) -> dict[str, Any]:
         "showlegend": legend,
         # above the plot, so that it never takes the width of a narrow one
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        "xaxis": {"title": {"text": html.escape(x_title)}, "automargin": True, "zeroline": False},
+        "xaxis": {
+            "title": {"text": shown(x_title)},
+            "automargin": True,
+            "zeroline": False,
+            # room between the labels of the two axes
+            "ticks": "outside",
+            "ticklen": 6,
+            "tickcolor": "rgba(0,0,0,0)",
+        },
         "yaxis": {
-            "title": {"text": html.escape(y_title)},
+            "title": {"text": shown(y_title), "standoff": 10},
             "automargin": True,
             "zeroline": False,
         },
@@ -269,4 +289,4 @@ def log_axis(values: Sequence[float | None]) -> dict[str, Any]:
     positive = [value for value in values if value is not None and value > 0]
     spread = max(positive) / min(positive) if positive else 1.0
     # more ticks than that would overlap
-    return {"type": "log", "dtick": "D2" if spread < 100 else 1, "tickformat": ",~r"}
+    return {"type": "log", "dtick": "D2" if spread < 1000 else 1, "tickformat": ",~r"}

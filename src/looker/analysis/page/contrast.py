@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from looker.analysis.page.gather import Gathered
 
 MAX_CONTESTS: Final = 40
+MAX_WARNINGS: Final = 8
+"""More of them are folded away, as they would hide what follows."""
 _ARROWS: Final = {Better.HIGHER: "↑", Better.LOWER: "↓", None: ""}
 _LOOKS: Final = {
     Finding.BETTER: (PALETTE.index(BLUE), 3),
@@ -55,20 +57,33 @@ def contrast(gathered: Gathered) -> list[Block]:
         blocks.append(Listing(title, comparison.unlike, "warning"))
     shown = comparison.contests[:MAX_CONTESTS]
     for contest in shown:
-        name = f"{contest.side.name} against {contest.baseline.name}"
+        name = _name(contest)
         chart = _chart(comparison, contest)
         if contest.point in (None, ALL_POINTS):
-            blocks += [Heading(name if contest.point is None else f"{name}: {ALL_POINTS}"), chart]
+            blocks += [Heading(name), chart]
         else:
-            blocks.append(Fold(name, [chart], note=_in_short(contest)))
+            blocks.append(Fold(name, [chart], "note", _in_short(contest)))
     more = len(comparison.contests) - len(shown)
     if more:
         blocks.append(Text(f"{count(more)} more are not shown: see looker compare."))
     if comparison.warnings:
-        blocks.append(Listing("Warnings", comparison.warnings, "warning"))
+        warnings = Listing("Warnings", comparison.warnings, "warning")
+        several = f"{count(len(comparison.warnings))} warnings"
+        is_short = len(comparison.warnings) <= MAX_WARNINGS
+        blocks.append(warnings if is_short else Fold(several, [warnings], tone="warn"))
     if comparison.notes:
         blocks.append(Listing("What these numbers of runs can show", comparison.notes))
     return blocks
+
+
+def _name(contest: Contest) -> str:
+    """Return who is compared with whom, and at which point of a sweep."""
+    point = contest.point
+    if point is None:
+        return f"{contest.side.name} against {contest.baseline.name}"
+    sides = (contest.side.name, contest.baseline.name)
+    mine, theirs = (name.removesuffix(f"/{point}") for name in sides)
+    return f"{point}: {mine} against {theirs}"
 
 
 def _in_short(contest: Contest) -> str:

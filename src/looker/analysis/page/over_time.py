@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from looker.analysis.page.blocks import Block, Chart, Charts, Text
-from looker.analysis.page.charts import Line, lines, vertical
+from looker.analysis.page.charts import Line, lines, shaded
 from looker.analysis.page.lookup import branch, column, number, text
 from looker.analysis.page.wording import count, parsed, seconds
 
@@ -139,8 +139,10 @@ def _chart(
     if not shown:
         return []
     figure = lines(shown, f"time since the start, {line.unit}", y_title, log=log)
+    # the same for all, so that what is one above the other is of the same time
+    figure["layout"]["xaxis"]["range"] = [0, line.bucket_s * line.n_buckets / line.unit_s]
     if line.measured_from_s > 0:
-        vertical(figure, line.measured_from_s / line.unit_s, "measured from here")
+        shaded(figure, line.measured_from_s / line.unit_s, "warm-up")
     return [Chart(title, says, figure)]
 
 

@@ -112,7 +112,8 @@ def single(run: Run, sides: Sequence[Side]) -> Section:
 def _warnings(side: Side) -> list[str]:
     """Return what makes the figures of a single run doubtful; the verdict is said already."""
     said = [line.removeprefix(f"{side.name}: 1 of 1 run(s) ") for line in warnings_of(side)]
-    return [f"This run {line}." for line in said if not line.startswith("ended with the verdict")]
+    told = [line for line in said if not line.startswith("ended with the verdict")]
+    return [f"{line[:1].upper()}{line[1:]}." for line in told]
 
 
 def _cards(run: Run) -> list[Card]:
@@ -206,7 +207,7 @@ def _target_cards(plain: object) -> list[Card]:
 def several(runs: Sequence[Run], sides: Sequence[Side]) -> Section:
     """Return the section of a page with many runs."""
     counts = Counter(str(run.plain.get("verdict")) for run in runs)
-    cards = [Card("Runs", count(len(runs)), f"from {count(len(sides))} place(s)")]
+    cards = [Card("Runs", count(len(runs)), f"on {count(len(sides))} side(s)")]
     cards += [
         Card(VERDICTS.get(verdict, verdict), count(n), "run(s)", tone_of(verdict))
         for verdict, n in sorted(counts.items())
@@ -230,10 +231,10 @@ _COLUMNS: Final = (
 
 
 def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
-    heads = ["run", *(["side"] if several_sides else []), "target", "verdict", "started (UTC)"]
+    heads = ["run", *(["side"] if several_sides else []), "verdict", "started (UTC)"]
     first_number = len(heads)
     heads += [name for name, _, _ in _COLUMNS]
-    heads += ["mismatches", "limited by"]
+    heads += ["mismatches", "limited by", "target"]
     rows = []
     for run in runs:
         plain = run.plain
@@ -246,7 +247,6 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
             [
                 Cell(run.name),
                 *([Cell(run.side)] if several_sides else []),
-                Cell(run.target),
                 Cell(verdict_of(run), tone=tone_of(verdict)),
                 Cell(moment(started), started),
                 *(Cell(shown(value), -1.0 if value is None else value) for value, shown in figures),
@@ -256,6 +256,7 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
                     "verdict-failed" if wrong else "",
                 ),
                 Cell(limit, tone="warn" if limit in _HELD_BACK else ""),
+                Cell(run.target),
             ]
         )
     facets = {
@@ -264,7 +265,7 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
     }
     if several_sides:
         facets = {"side": [run.side for run in runs], **facets}
-    numeric = frozenset(range(first_number, len(heads) - 1))
+    numeric = frozenset(range(first_number, len(heads) - 2))
     return RunTable(Table("All runs", heads, rows, numeric), facets)
 
 

@@ -56,7 +56,8 @@
   const plots = [...document.querySelectorAll(".plot")];
   const watcher = new IntersectionObserver((seen) => {
     for (const { target, isIntersecting } of seen) {
-      if (isIntersecting) {
+      // what is being printed is drawn already
+      if (isIntersecting && !printing) {
         watcher.unobserve(target);
         draw(target);
       }

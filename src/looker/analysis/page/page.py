@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from looker.analysis.page import (
     contrast,
@@ -27,6 +27,7 @@ from looker.analysis.page.lookup import text
 from looker.analysis.page.runs import runs_of
 from looker.analysis.page.wording import count, moment
 from looker.errors import MissingPartError
+from looker.observe.examples import visible
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ GENERATOR: Final = "looker report"
 MAX_DETAILED: Final = 12
 """So many runs are shown one by one; all are in the table."""
 _FILES: Final = Path(__file__).parent
-_WANTED: Final = "report wants plotly and jinja2: pip install 'looker[report]'"
+_WANTED: Final = "looker report wants plotly and jinja2: pip install 'looker[report]'"
 
 
 def sections_of(gathered: Gathered) -> tuple[list[Run], list[Section]]:
@@ -114,7 +115,7 @@ def _details(runs: Sequence[Run]) -> list[Block]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class MadeWith:
     """What page and policy are made with, and that never changes."""
 
     environment: Environment
@@ -123,13 +124,9 @@ class _Parts:
     script: str
 
 
-def require() -> None:
-    """Raise MissingPartError where what the page is made with is not installed."""
-    _parts()
-
-
 @cache
-def _parts() -> _Parts:
+def made_with() -> MadeWith:
+    """Return the parts; MissingPartError where a package is not installed."""
     # plotly itself is not imported, which takes long: only its JavaScript is wanted
     plotly = importlib.util.find_spec("plotly")
     try:
@@ -140,14 +137,22 @@ def _parts() -> _Parts:
         raise MissingPartError(_WANTED)
     library = Path(plotly.origin).parent / "package_data" / "plotly.min.js"
     environment = Environment(
-        loader=FileSystemLoader(_FILES), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader(_FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
     )
-    return _Parts(
+    return MadeWith(
         environment,
         _inline(library),
         _inline(_FILES / "page.css"),
         _inline(_FILES / "page.js"),
     )
+
+
+def _shown(value: object) -> object:
+    """Return a text without what would turn a line round or is no character of HTML's."""
+    return visible(value) if type(value) is str else value
 
 
 def _inline(path: Path) -> str:
@@ -160,9 +165,9 @@ def _inline(path: Path) -> str:
 def html(paths: Sequence[Path]) -> tuple[str, int]:
     """Return the page about the runs at the paths, and how many there are.
 
-    UsageError where a path has none; MissingPartError as ``require``.
+    UsageError where a path has none; MissingPartError as ``made_with``.
     """
-    made_with = _parts()
+    made = made_with()
     runs, sections = sections_of(gather(paths))
     figures: dict[str, Figure] = {}
     variants: dict[str, Mapping[str, Figure]] = {}
@@ -174,13 +179,13 @@ def html(paths: Sequence[Path]) -> tuple[str, int]:
             variants[name] = chart.variants
         return name
 
-    scripts = (made_with.library, made_with.script)
+    scripts = (made.library, made.script)
     policy = (
         f"default-src 'none'; script-src {' '.join(map(_hash, scripts))};"
         # plotly writes style elements and attributes
         " style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    template = made_with.environment.get_template("page.html.j2")
+    template = made.environment.get_template("page.html.j2")
     page = template.render(
         title=_title(runs),
         subtitle=_subtitle(runs),
@@ -192,9 +197,9 @@ def html(paths: Sequence[Path]) -> tuple[str, int]:
         facets_of=_facets,
         # asked for at the page's end, when all charts have their names
         figures=lambda: script_json({"figures": figures, "variants": variants}),
-        library=made_with.library,
-        style=made_with.style,
-        script=made_with.script,
+        library=made.library,
+        style=made.style,
+        script=made.script,
     )
     return page, len(runs)
 
@@ -213,8 +218,7 @@ def _hash(script: str) -> str:
 
 
 def _facets(block: RunTable, place: int) -> str:
-    values: list[Any] = [values[place] for values in block.facets.values()]
-    return json.dumps(values)
+    return json.dumps([visible(values[place]) for values in block.facets.values()])
 
 
 def _title(runs: Sequence[Run]) -> str:

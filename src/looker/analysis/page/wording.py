@@ -29,6 +29,8 @@ def three_digits(value: float | None) -> str:
     """Return a number in at least three significant digits, never in powers of ten above 1e-4."""
     if value is None:
         return NONE
+    if abs(value) < 1000:
+        value = float(f"{value:.3g}")
     size = abs(value)
     n_decimals = next((n for n, least in enumerate((100, 10, 1, 0.1, 0.01)) if size >= least), None)
     if n_decimals is None:
