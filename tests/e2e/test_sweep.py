@@ -18,7 +18,8 @@ import pytest
 
 from servers import Run, children, free_port, is_running, looker, wait_until
 
-DOCS: Final = Path(__file__).parents[2] / "docs"
+ROOT: Final = Path(__file__).parents[2]
+DOCS: Final = ROOT / "docs"
 SMALL: Final = """
 repeats = 2
 [base]
@@ -267,3 +268,10 @@ def test_a_password_is_in_no_file_and_no_process_title(tmp_path: Path) -> None:
     assert len(texts) >= 9
     assert not any(b"opensesame" in content for content in texts)
     assert "opensesame" not in result.said
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks/sweeps").glob("*.toml")), ids=str)
+def test_the_sweeps_of_the_benchmarks_are_sound(tmp_path: Path, file: Path) -> None:
+    plan = looker(tmp_path, "sweep", str(file), "--out", "out", "--dry-run")
+    assert plan.code == 0, plan.said
+    assert re.search(r"^\d+ runs, 0 of them done; nothing was run$", plan.stdout, re.MULTILINE)

@@ -109,6 +109,7 @@ class Options:
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
     fail_if: tuple[str, ...] = ()
+    n_warm_up_cycles: int = 0
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -189,6 +190,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         id_is_given=given.invocation_id is not None,
         request_timeout_s=given.request_timeout_s,
         fail_if=given.fail_if,
+        n_warm_up_cycles=given.n_warm_up_cycles,
     )
     for option, value in (
         ("--max-concurrent-writes", given.max_concurrent_writes),

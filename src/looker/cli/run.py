@@ -68,6 +68,12 @@ def run(config: RunConfig) -> ExitCode:
             config.seed,
             config.n_workers,
         )
+        if config.n_warm_up_cycles:
+            LOG.info(
+                "warm-up: %d cycle(s) before those that are in the totals; %s",
+                config.n_warm_up_cycles,
+                "checked likewise" if not config.skip_read else "not read either",
+            )
         if config.start_time_ns is None and config.max_lag_s > _WINDOW_WARNING_S:
             LOG.warning(
                 "--max-lag-seconds %g: Loki and Prometheus refuse what is more than an hour behind"

@@ -96,6 +96,13 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
         n_cycles: Annotated[
             int, _option("--n-cycles", help="Number of write/read cycles; 0 goes on without end.")
         ] = 1,
+        n_warm_up_cycles: Annotated[
+            int,
+            _option(
+                "--n-warm-up-cycles",
+                help="Cycles before the others that are checked likewise, but not in the totals.",
+            ),
+        ] = 0,
         change_streams_every_n_cycles: Annotated[
             int,
             _option(
@@ -430,6 +437,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
             stop_after_n_fragments=stop_write_after_n_fragments_per_stream,
             stop_after_n_seconds=stop_write_after_n_seconds,
             n_cycles=n_cycles,
+            n_warm_up_cycles=n_warm_up_cycles,
             change_streams_every_n_cycles=change_streams_every_n_cycles,
             skip_read=skip_read,
             read_n_streams=read_n_streams_only,

@@ -169,6 +169,7 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         # there is one sweep, and nothing is written
         max_concurrent_writes=n_workers,
         n_cycles=1,
+        n_warm_up_cycles=0,
         skip_read=False,
         read_n_streams=None,
         align_phases=True,

@@ -172,7 +172,12 @@ class Coordinator:
         else:
             part.read = news.report
         self._state.hear(news.worker, news.cycle, news.report)
+        self._hear_series(news)
         self._view.progress(self._state, news.cycle)
+
+    def _hear_series(self, news: Progress | WriteEnded | ReadEnded) -> None:
+        now_ns = self._clock.monotonic_ns()
+        self._report.series.hear(news.worker, news.cycle, news.report, now_ns)
 
     def _warn_of_wall_time(self, worker: int, report: WriteReport) -> None:
         """Tell once by how much wall time went back in a cycle, and again where it is more."""
@@ -187,6 +192,7 @@ class Coordinator:
     def _hear_write(self, news: WriteEnded) -> None:
         self._report.part(news.worker, news.cycle).write = news.report
         self._state.hear(news.worker, news.cycle, news.report)
+        self._hear_series(news)
         if news.report.refusal is not None:
             LOG.warning("worker %d: pushes failed: %s", news.worker, news.report.refusal)
             if not self._config.allow_rejected:
@@ -198,6 +204,7 @@ class Coordinator:
     def _hear_read(self, news: ReadEnded) -> None:
         self._report.part(news.worker, news.cycle).read = news.report
         self._state.hear(news.worker, news.cycle, news.report, over=True)
+        self._hear_series(news)
         if news.report.error is not None:
             LOG.warning("worker %d: reading failed: %s", news.worker, news.report.error)
         self._pass(news.worker, Go(news.cycle, Phase.READ))
@@ -263,8 +270,7 @@ class Coordinator:
         if self._is_end(cycle):
             self._stop_all()
             return
-        last = self._config.n_cycles and gate.cycle + 1 >= self._config.n_cycles
-        if not last:
+        if not self._config.is_last(gate.cycle):
             self._save(self._report)
             self._begin(Go(gate.cycle + 1, Phase.WRITE))
 
@@ -278,6 +284,7 @@ class Coordinator:
 
     def _begin(self, gate: Go) -> None:
         if self._stop_since_ns is None:
+            self._report.series.begin(self._clock.wall_ns(), self._clock.monotonic_ns())
             if gate.phase is Phase.WRITE or not self._config.skip_read:
                 self._view.phase_began(gate.cycle, gate.phase)
             self._broadcast(gate)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.by_hand import by_hand
+from looker.engine.run_series import RunSeries
 from looker.errors import ExitCode, LookerError
 from looker.model.config import NS_PER_S, VerifyMode
 from looker.model.report import (
@@ -32,7 +33,7 @@ from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
@@ -68,7 +69,8 @@ class RunReport:
     """A run as far as it has come.
 
     A run may have any number of cycles, so the oldest ones are archived: first as JSON, then
-    without the workers' parts, then only in the totals, which always cover all cycles.
+    without the workers' parts, then only in the sums, which always cover all cycles: the totals
+    those that are measured, the warm-up those before them.
     """
 
     config: RunConfig
@@ -81,10 +83,16 @@ class RunReport:
     faults: list[str] = field(default_factory=list)
     ledger: LedgerFacts | None = None
     """What is read back; None where a run writes and reads."""
+    series: RunSeries = field(init=False)
     _archive: deque[dict[str, Any]] = field(
         default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
     )
     _archived: Totals = field(default_factory=Totals)
+    _archived_warm_up: Totals = field(default_factory=Totals)
+
+    def __post_init__(self) -> None:
+        """Let the series know which cycle is the first measured one."""
+        self.series = RunSeries(self.config.n_warm_up_cycles)
 
     def part(self, worker: int, cycle: int) -> CycleReport:
         """Return a worker's report of a cycle, made on first use."""
@@ -117,27 +125,38 @@ class RunReport:
             n_whole = MAX_ARCHIVED_PARTS // max(1, len(self.workers))
             if len(self._archive) > n_whole:
                 self._archive[-n_whole - 1]["workers"] = []
-            self._archived = self._archived.plus(past)
+            if self.config.is_warm_up(past.cycle):
+                self._archived_warm_up = self._archived_warm_up.plus(past)
+            else:
+                self._archived = self._archived.plus(past)
             for record in self._records():
                 record.cycles.pop(past.cycle, None)
 
     def totals(self) -> Totals:
-        """Return what all cycles that were begun have come to."""
-        total = self._archived
+        """Return what all measured cycles that were begun have come to."""
+        measured, _ = self._sums()
+        return measured
+
+    def _sums(self) -> tuple[Totals, Totals]:
+        """Return what the measured cycles and those of the warm-up have come to."""
+        measured, warm_up = self._archived, self._archived_warm_up
         for cycle in self.cycles():
-            total = total.plus(cycle)
-        return total
+            if self.config.is_warm_up(cycle.cycle):
+                warm_up = warm_up.plus(cycle)
+            else:
+                measured = measured.plus(cycle)
+        return measured, warm_up
 
     @property
     def verdict(self) -> Verdict:
-        """What the run has shown."""
-        return worst(self.totals().verdicts)
+        """What the run has shown, its warm-up included."""
+        return _verdict(self._sums())
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code, by the precedence of the verdict's kinds."""
-        totals = self.totals()
-        return self._exit_code(totals, self._thresholds(totals))
+        sums = self._sums()
+        return self._exit_code(sums, self._thresholds(sums[0]))
 
     def _thresholds(self, totals: Totals) -> list[dict[str, Any]]:
         """Return what the conditions to fail under have come to."""
@@ -153,8 +172,8 @@ class RunReport:
         }
         return judged(map(parsed, self.config.fail_if), plain)
 
-    def _exit_code(self, totals: Totals, thresholds: list[dict[str, Any]]) -> ExitCode:
-        write, verdict = totals.write, worst(totals.verdicts)
+    def _exit_code(self, sums: tuple[Totals, ...], thresholds: list[dict[str, Any]]) -> ExitCode:
+        verdict = _verdict(sums)
         codes = [ExitCode.PASSED]
         if verdict is Verdict.FAILED:
             codes.append(ExitCode.MISMATCH)
@@ -162,7 +181,7 @@ class RunReport:
             codes.append(ExitCode.INTERNAL)
         if self.interrupted:
             codes.append(ExitCode.INTERRUPTED)
-        lost = write.pushes_rejected or write.pushes_unresolved
+        lost = any(one.write.pushes_rejected or one.write.pushes_unresolved for one in sums)
         if verdict is Verdict.UNKNOWN or (lost and not self.config.allow_rejected):
             codes.append(ExitCode.TARGET)
         if any(threshold["breached"] for threshold in thresholds):
@@ -171,18 +190,22 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, of schema version 1."""
-        totals = self.totals()
-        write, read, spot_check = totals.write, totals.read, totals.spot_check
+        sums = totals, warm_up = self._sums()
         thresholds = self._thresholds(totals)
-        added = set() if read is None else read.findings.added_labels
+        added = {
+            label
+            for one in sums
+            if one.read is not None
+            for label in one.read.findings.added_labels
+        }
         return {
             "schema_version": SCHEMA_VERSION,
             "looker_version": __version__,
             "invocation_id": self.config.invocation_id,
             "mode": self.config.mode.value if self.ledger is None else "verify",
-            "verdict": worst(totals.verdicts).value,
+            "verdict": _verdict(sums).value,
             "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
-            "exit_code": int(self._exit_code(totals, thresholds)),
+            "exit_code": int(self._exit_code(sums, thresholds)),
             "thresholds": thresholds,
             "interrupted": self.interrupted,
             "faults": self.faults,
@@ -202,11 +225,20 @@ class RunReport:
             },
             **({} if self.ledger is None else {"ledger": dict(self.ledger.facts)}),
             "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
-            "totals": {
-                "write": self._written(write.to_json()),
-                "read": self._found_json(read),
-                "spot_check": self._found_json(spot_check),
-            },
+            "warm_up": (
+                {"cycles": warm_up.n_cycles, **self._sums_json(warm_up)}
+                if self.config.n_warm_up_cycles
+                else None
+            ),
+            "totals": self._sums_json(totals),
+            "series": self.series.to_json(writes=self.ledger is None),
+        }
+
+    def _sums_json(self, sums: Totals) -> dict[str, Any]:
+        return {
+            "write": self._written(sums.write.to_json()),
+            "read": self._found_json(sums.read),
+            "spot_check": self._found_json(sums.spot_check),
         }
 
     def _written(self, write: dict[str, Any]) -> dict[str, Any] | None:
@@ -246,6 +278,7 @@ class RunReport:
     def _cycle_json(self, cycle: CycleReport) -> dict[str, Any]:
         return {
             **self._part_json(cycle),
+            "warm_up": self.config.is_warm_up(cycle.cycle),
             "workers": [
                 {
                     "worker": record.worker,
@@ -264,6 +297,10 @@ class RunReport:
     @staticmethod
     def _readers(parts: list[CycleReport]) -> list[CycleReport]:
         return [part for part in parts if part.read is not None]
+
+
+def _verdict(sums: Iterable[Totals]) -> Verdict:
+    return worst(verdict for one in sums for verdict in one.verdicts)
 
 
 def config_json(config: object) -> dict[str, Any]:
@@ -287,7 +324,7 @@ def _plain(value: Any) -> Any:
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report so that the file is always a whole one; LookerError says what failed."""
-    write_text_atomically(path, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_text_atomically(path, text_of(report))
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -317,6 +354,31 @@ def write_text_atomically(path: Path, text: str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise LookerError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+
+def text_of(report: Mapping[str, Any]) -> str:
+    """Return a report as JSON, indented; each list of its ``series`` is one line.
+
+    ValueError for a number that JSON has not.
+    """
+    rest = {key: value for key, value in report.items() if key != "series"}
+    text = json.dumps(rest, indent=2, allow_nan=False)
+    if "series" in report:
+        text = f'{text.removesuffix("}").rstrip()},\n  "series": {_in_lines(report["series"])}\n}}'
+    return text + "\n"
+
+
+def _in_lines(series: Mapping[str, Any], indent: str = "  ") -> str:
+    lines = [
+        f"{indent}  {json.dumps(key)}: "
+        + (
+            _in_lines(value, indent + "  ")
+            if isinstance(value, dict)
+            else json.dumps(value, separators=(",", ":"), allow_nan=False)
+        )
+        for key, value in series.items()
+    ]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def is_systems(path: Path) -> bool:

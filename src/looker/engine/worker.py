@@ -185,8 +185,6 @@ class Worker:
     async def _cycles(self, client: Client) -> None:
         config, index = self._config, self._share.worker
         for cycle in count():
-            if cycle == config.n_cycles > 0:
-                return
             self._cycle = cycle
             if not await self._pass(Go(cycle, Phase.WRITE)):
                 return
@@ -205,10 +203,10 @@ class Worker:
             read_report = await self._read(client, cycle)
             self._phase = None
             self._sender.put(ReadEnded(index, cycle, read_report))
-            if report.refusal is not None and not config.allow_rejected:
+            refused = report.refusal is not None and not config.allow_rejected
+            if refused or config.is_last(cycle):
                 return
-            if cycle + 1 != config.n_cycles:
-                self._forget()
+            self._forget()
 
     async def _read_ledger(self, client: Client, task: VerifyTask) -> None:
         """Read an earlier run's ledger back: a cycle that has a read phase only."""

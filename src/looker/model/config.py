@@ -80,6 +80,7 @@ class RunConfig:
     fragment widths. ``n_workers`` and the concurrency limits are numbers by the time a
     configuration is made: their defaults depend on the host, see :func:`looker.cli.options`.
     ``fail_if`` are conditions as :mod:`looker.model.threshold` reads them.
+    ``n_warm_up_cycles`` come before the ``n_cycles`` that are measured (0: without end).
     ``start_time_ns`` switches the coupling to wall time off. ``id_is_given`` tells that the
     invocation id is not random. ``streams_per_group`` is given where streams that exist already are
     read by another number of workers than wrote them.
@@ -137,6 +138,7 @@ class RunConfig:
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
     fail_if: tuple[str, ...] = ()
+    n_warm_up_cycles: int = 0
 
     @property
     def width_ns(self) -> int:
@@ -155,6 +157,14 @@ class RunConfig:
         """Line bytes of a fragment (logs), or 16 bytes per sample (metrics)."""
         per_sample = self.n_chars_per_line if self.mode is Mode.LOGS else 16
         return per_sample * self.n_samples_per_fragment
+
+    def is_warm_up(self, cycle: int) -> bool:
+        """Tell whether a cycle, counted from 0, comes before those that are measured."""
+        return cycle < self.n_warm_up_cycles
+
+    def is_last(self, cycle: int) -> bool:
+        """Tell whether no cycle follows, unless something ends the run before."""
+        return 0 < self.n_cycles <= cycle + 1 - self.n_warm_up_cycles
 
     def generation_of(self, cycle: int) -> int:
         """Return the generation whose streams a cycle writes to; both count from 0."""
@@ -220,6 +230,7 @@ _INTEGERS: Final = {
     "n_chars_per_line": ("--n-chars-per-msg", 1, MAX_LINE_CHARS),
     "stop_after_n_fragments": ("--stop-write-after-n-fragments-per-stream", 1, 2**32 - 1),
     "n_cycles": ("--n-cycles", 0, 2**32 - 1),
+    "n_warm_up_cycles": ("--n-warm-up-cycles", 0, 1_000_000),
     "change_streams_every_n_cycles": ("--change-streams-every-n-cycles", 0, 2**32 - 1),
     "read_n_streams": ("--read-n-streams-only", 1, MAX_STREAMS),
     "max_concurrent_writes": ("--max-concurrent-writes", 1, 10_000),

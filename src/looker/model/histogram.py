@@ -11,7 +11,7 @@ import base64
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -108,6 +108,28 @@ class Histogram:
     def add(self, other: Histogram) -> None:
         """Count everything that ``other`` counted, too."""
         self._add_counts(other._counts.items())
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """Return what was counted after ``earlier``, an earlier state of this histogram."""
+        before, later = earlier._counts, Histogram()
+        new = ((slot, count - before.get(slot, 0)) for slot, count in self._counts.items())
+        later._counts = {slot: count for slot, count in new if count}
+        return later
+
+    def divided(self, share: int, whole: int) -> tuple[Histogram, Histogram]:
+        """Return ``share`` of ``whole`` parts of the values, rounded down, and the rest.
+
+        Both have values of all sizes in this proportion, as far as whole counts allow.
+        """
+        part, rest, total = Histogram(), Histogram(), 0
+        for slot, count in sorted(self._counts.items()):
+            before, total = total, total + count
+            n = total * share // whole - before * share // whole
+            if n:
+                part._counts[slot] = n
+            if count - n:
+                rest._counts[slot] = count - n
+        return part, rest
 
     @classmethod
     def merged(cls, histograms: Iterable[Histogram]) -> Self:
@@ -233,6 +255,18 @@ class Histogram:
         histogram._counts = counts
         return histogram
 
+    def packed(self) -> tuple[NDArray[np.uint16], NDArray[Any]]:
+        """Return slots and counts in a fraction of the memory, for :meth:`unpacked`."""
+        slots, counts = self._columns()
+        return slots.astype(np.uint16), counts.astype(np.min_scalar_type(counts.max(initial=0)))
+
+    @classmethod
+    def unpacked(cls, slots: NDArray[np.uint16], counts: NDArray[Any]) -> Self:
+        """Return the histogram of which these are the slots and counts."""
+        histogram = cls()
+        histogram._counts = dict(zip(slots.tolist(), counts.tolist(), strict=True))
+        return histogram
+
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the slots in use and their counts."""
         n = len(self._counts)
@@ -285,10 +319,6 @@ def _lowest_us(slot: int) -> int:
 
 def _highest_us(slot: int) -> int:
     return _lowest_us(slot) + (1 << _doubling(slot)) - 1
-
-
-def _middle_us(slot: int) -> int:
-    return _lowest_us(slot) + ((1 << _doubling(slot)) >> 1)
 
 
 def _append_varint(out: bytearray, number: int) -> None:

@@ -27,7 +27,7 @@ def show_examples(report: Mapping[str, Any], console: Console) -> None:
     # that of the run, where its ledger is read back
     mode = report.get("ledger", report)["mode"]
     found_in = [
-        (f"cycle {cycle['cycle']}{beside}", cycle.get(name))
+        (f"cycle {cycle['cycle']}{_kind(cycle)}{beside}", cycle.get(name))
         for cycle in report["cycles"]
         for name, beside in (("read", ""), ("spot_check", ", spot checks"))
     ]
@@ -42,6 +42,10 @@ def show_examples(report: Mapping[str, Any], console: Console) -> None:
         for example in read["examples"]:
             for line, wrapped in _lines(example, mode, console.width):
                 console.print(line, soft_wrap=not wrapped)
+
+
+def _kind(cycle: Mapping[str, Any]) -> str:
+    return " (warm-up)" if cycle.get("warm_up") else ""
 
 
 def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[Text, bool]]:

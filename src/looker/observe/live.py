@@ -172,8 +172,12 @@ class LiveView:
             (config.invocation_id, "bold"), (f"  {config.mode}", _LABEL), overflow="ellipsis"
         )
         if self._phase is not None:
-            of = f" of {config.n_cycles}" if config.n_cycles else ""
-            left.append(f"  cycle {self._phase[0] + 1}{of}")
+            n, name, n_all = self._phase[0] + 1, "cycle", config.n_cycles
+            if config.is_warm_up(self._phase[0]):
+                name, n_all = "warm-up cycle", config.n_warm_up_cycles
+            else:
+                n -= config.n_warm_up_cycles
+            left.append(f"  {name} {n}" + (f" of {n_all}" if n_all else ""))
         n_up = sum(worker.up for worker in workers)
         elapsed_s = max(0, self._clock.wall_ns() - self._state.started_ns) // 1_000_000_000
         right = Text.assemble(

@@ -13,7 +13,7 @@ from looker.model.limit import LimitedBy, generator_advice
 from looker.observe.examples import show_examples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _STYLES: Final = {
     "passed": "bold green",
@@ -43,7 +43,7 @@ _NONE: Final = "-"
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what a run, or reading back a ledger, has come to, from its report (version 1)."""
     console = console or Console(highlight=False)
-    cycles = report["cycles"]
+    cycles = [cycle for cycle in report["cycles"] if not cycle.get("warm_up")]
     room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
     shown = cycles[-max(1, min(room, _MAX_CYCLES)) :]
     table = Table(show_edge=False, pad_edge=False)
@@ -59,9 +59,31 @@ def show(report: Mapping[str, Any], console: Console | None = None) -> None:
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
     figures = [table] if cycles else []
-    console.print(Group(title, *figures))
+    console.print(Group(title, *figures, *_warm_up(report, unit)))
     show_examples(report, console)
     console.print(Group(*_verdict(report, unit)))
+
+
+def _warm_up(report: Mapping[str, Any], unit: str) -> list[Text]:
+    """Return the line about the cycles that are not in the table, if there were any."""
+    warm_up = report.get("warm_up")
+    if not warm_up:
+        return []
+    write, read, n_cycles = warm_up["write"], warm_up["read"], warm_up["cycles"]
+    said = (
+        f"warm-up: {n_cycles} cycle{'s' if n_cycles != 1 else ''}, not in the figures of the"
+        f" others: {_count(write['samples_acked'])} {unit} acknowledged"
+    )
+    if read is not None and not read["skipped"]:
+        said += f", {_count(read['samples_validated'])} validated"
+    n_found = sum(_n_found(part) for part in (read, warm_up["spot_check"]))
+    return [Text(said + (f", {_count(n_found)} mismatch(es)" if n_found else ""), style="dim")]
+
+
+def _sums(report: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return one part of the totals and of the warm-up, where there is one."""
+    sums = (report["totals"], report.get("warm_up") or {})
+    return [part for part in (one.get(name) for one in sums) if part is not None]
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -150,54 +172,58 @@ def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[s
 
 def _said(report: Mapping[str, Any], unit: str) -> str:
     """Return what the verdict comes from."""
-    verdict, totals = report["verdict"], report["totals"]
-    read = totals["read"]
+    verdict, reads = report["verdict"], _sums(report, "read")
     if verdict == "passed":
-        said = f"all {_count(read['samples_expected'])} {unit} {_PASSED[read['verify']]}"
+        n_expected = sum(read["samples_expected"] for read in reads)
+        said = f"all {_count(n_expected)} {unit} {_PASSED[reads[0]['verify']]}"
         n_acked = _n_acked(report)
-        if read["samples_expected"] < n_acked:
+        if n_expected < n_acked:
             said += f" (of {_count(n_acked)} that were acknowledged)"
         return said
     if verdict == "not_checked":
         return "nothing was read back, as you asked"
     if verdict == "failed":
-        found = [part for part in (read, totals.get("spot_check")) if part is not None]
-        n_found = sum(sum(part["mismatches"].values()) for part in found)
+        n_found = sum(map(_n_found, (*reads, *_sums(report, "spot_check"))))
         return f"{_count(n_found)} mismatch(es)"
-    if read is not None and read["missing_because"]:
-        return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
+    for read in reads:
+        if read["missing_because"]:
+            return f"{_count(read['mismatches']['missing'])} missing: {read['missing_because']}"
     if report["interrupted"]:
         return "interrupted before all was read back"
     return "reading back was not completed, or there was nothing to read"
 
 
 def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
-    verdict, totals = report["verdict"], report["totals"]
-    read = totals["read"]
+    verdict, reads = report["verdict"], _sums(report, "read")
     lines = [Text("")]
     style = _STYLES[verdict]
     if verdict == "passed" and report["exit_code"] not in (ExitCode.PASSED, ExitCode.THRESHOLD):
         style = "bold yellow"
     lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
-    if verdict != "passed" and read is not None and read["verify"] in ("checksum", "count"):
+    if verdict != "passed" and _how(reads) in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
-    if totals["write"] is None:
-        return [*lines, *_ends(report, None)]
-    limits = {cycle["write"]["limited_by"] for cycle in report["cycles"]}
+    if report["totals"]["write"] is None:
+        return [*lines, *_ends(report)]
+    measured = (cycle for cycle in report["cycles"] if not cycle.get("warm_up"))
+    limits = {cycle["write"]["limited_by"] for cycle in measured}
     lines += [
         Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
         for limit in sorted(limits - {"target"})
     ]
-    return [*lines, *_ends(report, totals["write"]["refusal"])]
+    return [*lines, *_ends(report)]
 
 
-def _ends(report: Mapping[str, Any], refusal: str | None) -> list[Text]:
+def _ends(report: Mapping[str, Any]) -> list[Text]:
     """Return what ended the run early, or was at fault."""
-    lines, read = [], report["totals"]["read"]
-    if refusal:
-        lines.append(Text(f"but pushes failed (exit code 3): {refusal}", style="bold yellow"))
-    if read is not None and read["error"]:
-        lines.append(Text(f"reading ended early: {read['error']}", style="yellow"))
+    refusals = dict.fromkeys(write["refusal"] for write in _sums(report, "write"))
+    errors = dict.fromkeys(read["error"] for read in _sums(report, "read"))
+    lines = [
+        *(
+            Text(f"but pushes failed (exit code 3): {refusal}", style="bold yellow")
+            for refusal in filter(None, refusals)
+        ),
+        *(Text(f"reading ended early: {error}", style="yellow") for error in filter(None, errors)),
+    ]
     lines += [Text(f"fault: {fault}", style="bold red") for fault in report["faults"]]
     return [*lines, *map(_threshold, report.get("thresholds", ()))]
 
@@ -225,8 +251,9 @@ def _advice(report: Mapping[str, Any], limit: str) -> str:
 
 def _n_acked(report: Mapping[str, Any]) -> int:
     """Return how many samples were acknowledged, by this run or by that of the ledger."""
-    if report["totals"]["write"] is not None:
-        return int(report["totals"]["write"]["samples_acked"])
+    writes = _sums(report, "write")
+    if writes:
+        return sum(write["samples_acked"] for write in writes)
     n_samples = report["config"]["n_samples_per_fragment"]
     return int(report["ledger"]["fragments_acknowledged"] * n_samples)
 
@@ -240,7 +267,16 @@ def _read(read: Mapping[str, Any] | None, key: str) -> str:
 
 
 def _n_mismatches(read: Mapping[str, Any] | None) -> str:
-    return _NONE if read is None else _count(sum(read["mismatches"].values()))
+    return _NONE if read is None else _count(_n_found(read))
+
+
+def _n_found(found: Mapping[str, Any] | None) -> int:
+    return 0 if found is None else sum(found["mismatches"].values())
+
+
+def _how(reads: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return how what was read was checked: of a run always in one way."""
+    return next((read["verify"] for read in reads), None)
 
 
 def _quantiles(summary: Mapping[str, Any]) -> str:

@@ -30,7 +30,6 @@ _RESERVED: Final = {
     "ledger": "the sweep keeps reports only",
     "seed": "give it at the top of the file: each run's is made of it",
     "config": "all options of a sweep stand in its file",
-    "http_server_port": "the runs of a sweep have no /metrics",
 }
 """Options of a run that a sweep does not take, and why."""
 MODE: Final = "mode"

@@ -11,7 +11,7 @@ import pytest
 from looker.backend.api import Target
 from looker.backend.outcomes import Product
 from looker.engine import run_report
-from looker.engine.run_report import RunReport, WorkerRecord, write_atomically
+from looker.engine.run_report import RunReport, WorkerRecord, text_of, write_atomically
 from looker.errors import LookerError
 from looker.model.config import ReadApi
 from looker.model.mismatch import MismatchKind
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 
 
-def report(n_cycles: int, *, archived: bool) -> RunReport:
+def report(n_cycles: int, *, archived: bool, n_warm_up_cycles: int = 0) -> RunReport:
     target = Target(
         "http://127.0.0.1:1", Product.PROMETHEUS, "/w", "/q", None, ReadApi.QUERY, "1", None, None
     )
-    whole = RunReport(run_config(None, n_cycles=0, seed=5, invocation_id="x"), target, {}, SECOND)
+    config = run_config(
+        None, n_cycles=0, seed=5, invocation_id="x", n_warm_up_cycles=n_warm_up_cycles
+    )
+    whole = RunReport(config, target, {}, SECOND)
     whole.workers = {number: WorkerRecord(number, pid=10 + number) for number in range(2)}
     for cycle in range(n_cycles):
         for worker in range(2):
@@ -118,6 +121,69 @@ def test_a_breach_is_the_least_of_all_faults() -> None:
     read.findings.counts[MismatchKind.MISSING] += 1
     assert whole.exit_code == whole.to_json()["exit_code"] == 1
     assert whole.to_json()["thresholds"][0]["breached"] is True
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_the_warm_up_is_apart_from_the_totals(*, archived: bool) -> None:
+    found = report(60, archived=archived, n_warm_up_cycles=20).to_json()
+    assert [cycle["warm_up"] for cycle in found["cycles"]] == [True] * 20 + [False] * 40
+    for part, cycles in ((found["warm_up"], range(20)), (found["totals"], range(20, 60))):
+        n_samples = sum(2 * (100 + n) for n in cycles)
+        assert part["write"]["samples_acked"] == part["read"]["samples_validated"] == n_samples
+        assert part["write"]["duration_s"] == 2 * len(cycles)
+        assert part["write"]["service_ms"]["max"] == (1000 + cycles[-1]) / 1000
+        assert part["spot_check"] is None
+    assert found["warm_up"]["cycles"] == 20
+    assert report(2, archived=False).to_json()["warm_up"] is None
+
+
+def test_what_is_wrong_in_the_warm_up_counts() -> None:
+    condition = "read.mismatches.missing > 0"
+    whole = report(4, archived=True, n_warm_up_cycles=2)
+    whole.config = replace(whole.config, fail_if=(condition,))
+    assert (whole.verdict, whole.exit_code) == ("passed", 0)
+    whole.workers[0].cycles[1].write.pushes_unresolved = 1
+    assert whole.exit_code == whole.to_json()["exit_code"] == 3
+    read = whole.workers[1].cycles[1].read
+    assert read is not None
+    read.findings.counts[MismatchKind.MISSING] += 1
+    assert whole.verdict == whole.to_json()["verdict"] == "failed"
+    assert whole.exit_code == whole.to_json()["exit_code"] == 1
+    # the condition is of the measured cycles
+    assert whole.to_json()["thresholds"] == [{"expr": condition, "value": 0, "breached": False}]
+    assert whole.to_json()["warm_up"]["read"]["mismatches"]["missing"] == 1
+
+
+def test_a_run_that_ends_within_its_warm_up_has_totals_of_nothing() -> None:
+    conditions = ("read.samples_validated < 1", "write.service_ms.p99 > 0", "pushes_acked > 9")
+    whole = report(2, archived=False, n_warm_up_cycles=5)
+    whole.config = replace(whole.config, fail_if=conditions)
+    whole.interrupted = True
+    found = whole.to_json()
+    assert (found["verdict"], found["exit_code"]) == ("passed", 130)
+    assert found["totals"]["write"]["samples_acked"] == 0
+    assert found["totals"]["write"]["service_ms"]["p99"] is None
+    assert found["totals"]["read"] is None
+    assert [one["value"] for one in found["thresholds"]] == [None, None, 0]
+    assert not any(one["breached"] for one in found["thresholds"])
+    assert found["warm_up"]["cycles"] == 2
+    assert found["warm_up"]["write"]["samples_acked"] == 402
+    assert found["series"]["measured_from_s"] is None
+
+
+def test_lists_of_the_series_are_lines_of_the_file() -> None:
+    whole = report(2, archived=False)
+    whole.series.begin(SECOND, 0)
+    for number in range(3):
+        whole.series.hear(0, number, whole.workers[0].cycles[0].write, (2 * number + 2) * SECOND)
+    found = whole.to_json()
+    text = text_of(found)
+    # tuples are lists in JSON
+    assert json.loads(text) == json.loads(json.dumps(found))
+    assert list(json.loads(text)) == list(found)
+    assert '\n      "samples_acked": [50,50,50,50,50,50],\n' in text
+    assert text.startswith('{\n  "schema_version": 1,\n')
+    assert text.endswith("}\n")
 
 
 def test_a_password_does_not_reach_the_report() -> None:

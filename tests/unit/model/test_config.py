@@ -36,6 +36,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
         for s in (0.0, -1.0, NAN, INF, 1e9)
     ),
     *(("--n-cycles", {"n_cycles": n}) for n in (-1, 2**32)),
+    *(("--n-warm-up-cycles", {"n_warm_up_cycles": n}) for n in (-1, 10**6 + 1)),
     *(
         ("--change-streams-every-n-cycles", {"change_streams_every_n_cycles": n})
         for n in (-1, 2**32)
@@ -198,3 +199,14 @@ def test_wrong_retries_are_refused(option: str, arguments: tuple[float, ...]) ->
 def test_good_retries_are_accepted() -> None:
     assert checked_retry(0.0, 0.001, 0.001, 1.0) == RetryPolicy(0.0, 0.001, 0.001, 1.0)
     assert checked_retry(60.0, 3.0, 30.0, 0.0) == RetryPolicy(60.0, 3.0, 30.0, 0.0)
+
+
+def test_the_last_cycle_is_the_last_measured_one() -> None:
+    config = replace(log_config(), n_cycles=2, n_warm_up_cycles=3)
+    assert [config.is_warm_up(cycle) for cycle in range(5)] == [True, True, True, False, False]
+    assert [config.is_last(cycle) for cycle in range(5)] == [False, False, False, False, True]
+    config = replace(config, n_cycles=0)
+    assert not any(config.is_last(cycle) for cycle in range(10))
+    assert [replace(config, n_cycles=1, n_warm_up_cycles=0).is_last(n) for n in (0, 1)] == [
+        True
+    ] * 2

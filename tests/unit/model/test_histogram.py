@@ -269,3 +269,32 @@ def test_the_sum_counts_slots_by_their_middle(values: list[int]) -> None:
     histogram = histogram_of(values)
     assert histogram.sum_us == pytest.approx(sum(values), rel=1e-3)
     assert histogram.mean_us * histogram.n == pytest.approx(histogram.sum_us)
+
+
+@given(many_durations_us, many_durations_us)
+def test_what_was_counted_since_is_what_was_added(earlier: list[int], later: list[int]) -> None:
+    assert histogram_of(earlier + later).since(histogram_of(earlier)) == histogram_of(later)
+
+
+@given(many_durations_us, st.integers(0, 50), st.integers(0, 50))
+def test_parts_have_their_share_of_small_and_large(
+    values: list[int], share: int, further: int
+) -> None:
+    whole = max(1, share + further)
+    histogram = histogram_of(values)
+    part, rest = histogram.divided(share, whole)
+    assert Histogram.merged([part, rest]) == histogram
+    assert part.n == len(values) * share // whole
+    for bound in (10, 1_000, 1_000_000):
+        slot = histogram.counts_up_to([bound])[0]
+        assert part.counts_up_to([bound])[0] == slot * share // whole
+
+
+@given(many_durations_us, st.integers(1, 70_000))
+def test_packed_is_the_same(values: list[int], times: int) -> None:
+    histogram = histogram_of(values)
+    for _ in range(times.bit_length()):
+        histogram.add(histogram)
+    slots, counts = histogram.packed()
+    assert slots.itemsize == 2
+    assert Histogram.unpacked(slots, counts) == histogram

@@ -161,6 +161,20 @@ def test_metrics_without_an_end_and_a_dead_worker(
     assert re.search(r"cycle 1 +1 of 2", text)
 
 
+def test_warm_up_cycles_are_counted_apart(
+    config: RunConfig, written: Callable[..., WriteReport]
+) -> None:
+    config = dataclasses.replace(config, n_warm_up_cycles=2)
+    _, view = writing(config, written, ManualClock())
+    assert "warm-up cycle 1 of 2" in text_of(view)
+    view.phase_began(1, "write")
+    assert "warm-up cycle 2 of 2" in text_of(view)
+    view.phase_began(2, "write")
+    text = text_of(view)
+    assert "cycle 1 of 3" in text
+    assert "warm-up" not in text
+
+
 def test_what_is_sparse_is_not_exact(
     config: RunConfig, written: Callable[..., WriteReport], has_read: Callable[..., ReadReport]
 ) -> None:
