@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from looker.analysis.page import latency, over_time, wording
+from looker.analysis.page import latency, over_time, parts, wording
 from looker.analysis.page.charts import EXACT, Line, exact, label, linear_axis, lines, log_axis
 from looker.analysis.page.findings import mismatches_of
 from looker.analysis.page.lookup import column, number
+from looker.analysis.page.overview import all_mismatches
 from looker.analysis.page.runs import runs_of
 from looker.analysis.reports import Report, Side
 from page_reports import failed_report, full_report, series
@@ -233,6 +234,28 @@ def test_latencies_of_a_sides_runs_are_merged(tmp_path: Path) -> None:
     assert old["y"][0] == 1.0
     assert old["y"][-1] == pytest.approx(9.0, rel=2e-3)
     assert new["y"] == [pytest.approx(5.0, rel=2e-3)] * len(new["y"])
+
+
+def test_mismatches_of_the_warm_up_are_shown(run: Callable[..., Run]) -> None:
+    plain = full_report(verdict="failed")
+    read = failed_report("x")["totals"]["read"]
+    plain["warm_up"] = {"cycles": 1, "write": None, "read": read, "spot_check": None}
+    assert all_mismatches(plain) == 3
+    blocks = mismatches_of(run(plain))
+    assert [block.kind for block in blocks] == ["table", "text", "evidence"]
+    assert [cell.text for cell in blocks[0].rows[0]][:2] == ["corrupt", "3"]  # type: ignore[union-attr]
+
+
+def test_workers_shares_are_without_the_warm_up(run: Callable[..., Run]) -> None:
+    plain = full_report(40_000)
+    plain["cycles"][0]["warm_up"] = True
+    charts = charts_of(parts.workers_of(run(plain)))
+    written = trace(charts["Samples by worker"], "written")
+    assert (written["x"], written["y"]) == (["0", "1"], [5000, 15000])
+    assert charts["Samples by worker"].says.startswith("Written: the most that one has is 150 %")
+    assert (
+        "The first 1 are warm-up." in charts_of(parts.cycles_of(run(plain)))["Rate by cycle"].says
+    )
 
 
 def test_the_first_difference_is_marked(run: Callable[..., Run]) -> None:

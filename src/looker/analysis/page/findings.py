@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.analysis.page.blocks import Block, Cell, Evidence, Listing, Mark, Table, Text
 from looker.analysis.page.lookup import at, branch, branches, elements, number, text
-from looker.analysis.page.overview import n_mismatches
+from looker.analysis.page.overview import MISMATCHES_IN, n_mismatches
 from looker.analysis.page.wording import NONE, count, three_digits
 from looker.model.mismatch import MismatchKind, first_difference
 from looker.observe.examples import visible
@@ -33,10 +33,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
 def mismatches_of(run: Run) -> list[Block]:
     """Return the counts by kind and the examples in full; nothing where there are none."""
     plain = run.plain
-    parts = [
-        (name, branch(plain, f"totals.{key}"))
-        for name, key in (("reading back", "read"), ("spot checks", "spot_check"))
-    ]
+    parts = [(name, branch(plain, path)) for name, path in MISMATCHES_IN]
     found = [(name, part) for name, part in parts if n_mismatches(part)]
     if not found:
         return []
@@ -58,7 +55,7 @@ def mismatches_of(run: Run) -> list[Block]:
 def _examples(plain: Mapping[str, object]) -> list[Mapping[str, Any]]:
     """Return the examples of the totals; of reports that have none there, those of the cycles."""
     keys = ("read", "spot_check")
-    found = [one for key in keys for one in branches(plain, f"totals.{key}.examples")]
+    found = [one for _, path in MISMATCHES_IN for one in branches(plain, f"{path}.examples")]
     if found:
         return found
     return [

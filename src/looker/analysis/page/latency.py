@@ -81,13 +81,13 @@ def _chart(title: str, found: Sequence[tuple[str, Histogram | None]]) -> Chart |
     n_most = max(histogram.n for _, histogram in known)
     drawn = []
     for place, (name, histogram) in enumerate(known):
+        # few lines may lie upon each other; of many, seven colours have four dashes
+        dash = place if len(known) <= 4 else place // 7
         rarities = list(_rarities(histogram.n))
         values: list[float | None] = [
             histogram.percentile_us(100 - 100 / rarity) / 1000 for rarity in rarities
         ]
-        line = Line(
-            f"{name} (n = {count(histogram.n)})", rarities, values, place, place // 7, " ms"
-        )
+        line = Line(f"{name} (n = {count(histogram.n)})", rarities, values, place, dash, " ms")
         drawn.append(line)
     figure = lines(drawn, "percentile", "ms", log=True)
     _percentile_axis(figure, n_most)

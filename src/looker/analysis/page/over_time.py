@@ -7,10 +7,10 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from looker.analysis.page.blocks import Block, Chart, Charts, Text
+from looker.analysis.page.blocks import Block, Cell, Chart, Charts, Table, Text
 from looker.analysis.page.charts import Line, lines, shaded
 from looker.analysis.page.lookup import branch, column, number, text
-from looker.analysis.page.wording import count, parsed, seconds
+from looker.analysis.page.wording import count, parsed, seconds, si
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,11 +102,26 @@ def of_run(run: Run, max_points: int = MAX_POINTS) -> list[Block]:
     """Return the charts of one run over time."""
     line = timeline(run.plain, max_points)
     charts = _usage_charts(run.plain, max_points)
-    if line is None:
-        found: list[Block] = [Text(_WITHOUT)]
-        return [*found, Charts(charts)] if charts else found
-    charts = [*_throughput(line), *_latencies(line), *_hindrances(line), *charts]
-    return [Text(_about(line)), Charts(charts)]
+    if line is not None:
+        charts = [*_throughput(line), *_latencies(line), *_hindrances(line), *charts]
+    blocks: list[Block] = [Text(_WITHOUT if line is None else _about(line))]
+    if charts:
+        blocks.append(Charts(charts))
+    return [*blocks, *_target_metrics(run.plain)]
+
+
+def _target_metrics(plain: Mapping[str, object]) -> list[Block]:
+    """Return what else the target told of itself; nothing where it told nothing."""
+    metrics = branch(plain, "totals.target.metrics")
+    rows = [
+        [Cell(name), *(Cell(si(number(values, key))) for key in ("start", "end", "max"))]
+        for name, values in metrics.items()
+        if isinstance(values, dict)
+    ]
+    if not rows:
+        return []
+    heads = ["metric", "at the start", "at the end", "highest"]
+    return [Table("The target's own metrics", heads, rows, frozenset({1, 2, 3}))]
 
 
 def _about(line: Timeline) -> str:

@@ -89,6 +89,22 @@ def n_mismatches(part: object) -> float | None:
     return sum(number(counts, kind) or 0 for kind in counts)
 
 
+MISMATCHES_IN: Final = (
+    ("reading back", "totals.read"),
+    ("spot checks", "totals.spot_check"),
+    ("warm-up", "warm_up.read"),
+    ("warm-up's spot checks", "warm_up.spot_check"),
+)
+"""Where a run finds mismatches: the totals are without the warm-up, the verdict is not."""
+
+
+def all_mismatches(plain: object) -> float | None:
+    """Return the mismatches of a whole run; None where nothing was read."""
+    found = [n_mismatches(at(plain, path)) for _, path in MISMATCHES_IN]
+    known = [n for n in found if n is not None]
+    return sum(known) if known else None
+
+
 def single(run: Run, sides: Sequence[Side]) -> Section:
     """Return the section of a page with one run."""
     plain = run.plain
@@ -154,7 +170,7 @@ def _cards(run: Run) -> list[Card]:
             ),
         ]
     if read and not read.get("skipped"):
-        wrong = n_mismatches(read)
+        wrong = all_mismatches(plain)
         cards += [
             Card(
                 "Read",
@@ -240,7 +256,7 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
         plain = run.plain
         verdict = str(plain.get("verdict"))
         started = text(plain, "started_at")
-        wrong = n_mismatches(at(plain, "totals.read"))
+        wrong = all_mismatches(plain)
         figures = [(number(plain, f"totals.{path}"), shown) for _, path, shown in _COLUMNS]
         limit = text(plain, "totals.write.limited_by") or NONE
         rows.append(

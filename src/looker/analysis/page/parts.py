@@ -55,15 +55,21 @@ def _by_cycle(
     if len(cycles) <= MAX_BARS:
         names = [_name(cycle) for cycle in cycles]
         figure = bars(names, found, "cycle", y_title, unit)
-        return Chart(title, "Each phase by itself.", figure)
+        return Chart(title, _about(cycles), figure)
     step = -(-len(cycles) // _MAX_POINTS)
     places = [number(cycle, "cycle") for cycle in cycles[::step]]
     drawn = [
         Line(name, places, values[::step], look, look, unit)
         for look, (name, values) in enumerate(found)
     ]
-    said = "Each phase by itself." + (f" Every {step}th cycle is shown." if step > 1 else "")
+    said = _about(cycles) + (f" Every {step}th cycle is shown." if step > 1 else "")
     return Chart(title, said, lines(drawn, "cycle", y_title))
+
+
+def _about(cycles: Sequence[Mapping[str, object]]) -> str:
+    n_warm_up = sum(cycle.get("warm_up") is True for cycle in cycles)
+    said = "Each phase by itself."
+    return f"{said} The first {count(n_warm_up)} cycle(s) are warm-up." if n_warm_up else said
 
 
 def _cycle_table(cycles: Sequence[Mapping[str, object]], unit: str) -> list[Block]:
@@ -90,7 +96,7 @@ def _cycle_table(cycles: Sequence[Mapping[str, object]], unit: str) -> list[Bloc
         wrong = n_mismatches(at(cycle, "read"))
         rows.append(
             [
-                Cell(_name(cycle)),
+                Cell(f"{_name(cycle)}{' (warm-up)' * (cycle.get('warm_up') is True)}"),
                 Cell(VERDICTS.get(verdict, verdict), tone=tone_of(verdict)),
                 Cell(count(number(cycle, "write.samples_acked"))),
                 Cell(three_digits(number(cycle, "write.duration_s"))),
@@ -135,6 +141,8 @@ def workers_of(run: Run) -> list[Block]:
     """Return how the load was shared among the workers; nothing where there was only one."""
     sums: dict[float, dict[str, float]] = {}
     for cycle in branches(run.plain, "cycles"):
+        if cycle.get("warm_up") is True:
+            continue
         for worker in branches(cycle, "workers"):
             place = number(worker, "worker")
             if place is None:
