@@ -211,6 +211,7 @@ def test_latency_by_percentile(run: Callable[..., Run]) -> None:
     assert by_name["p90.0"] == pytest.approx(900, rel=2e-3)
     assert by_name["p99.00"] == pytest.approx(990, rel=2e-3)
     assert by_name["p99.900"] == pytest.approx(1000, rel=2e-3)
+    assert attempts["hovertemplate"] == "%{customdata}: %{y:,.12~r} ms"
     assert attempts["x"][-1] == 1000
     assert attempts["y"] == sorted(attempts["y"])
     axis = chart.figure["layout"]["xaxis"]
@@ -253,9 +254,8 @@ def test_workers_shares_are_without_the_warm_up(run: Callable[..., Run]) -> None
     written = trace(charts["Samples by worker"], "written")
     assert (written["x"], written["y"]) == (["0", "1"], [5000, 15000])
     assert charts["Samples by worker"].says.startswith("Written: the most that one has is 150 %")
-    assert (
-        "The first 1 are warm-up." in charts_of(parts.cycles_of(run(plain)))["Rate by cycle"].says
-    )
+    rates = charts_of(parts.cycles_of(run(plain)))["Rate by cycle"]
+    assert "The first 1 cycle(s) are warm-up." in rates.says
 
 
 def test_the_first_difference_is_marked(run: Callable[..., Run]) -> None:

@@ -121,9 +121,10 @@ def _percentile_axis(figure: Figure, n: int) -> None:
         "tickvals": [value for value, _ in ticks],
         "ticktext": [name for _, name in ticks],
         "title": {"text": "percentile of requests, %"},
-        "unifiedhovertitle": {"text": "%{customdata}"},
+        "unifiedhovertitle": {"text": "one in %{x:,.3~r} takes longer"},
     }
     for trace in figure["data"]:
+        trace["hovertemplate"] = f"%{{customdata}}: {trace['hovertemplate']}"
         trace["customdata"] = [_percentile(rarity) for rarity in trace["x"]]
 
 
