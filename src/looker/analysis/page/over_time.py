@@ -346,6 +346,8 @@ def of_runs(runs: Sequence[Run]) -> list[Block]:
         if drawn:
             axis = f"time since each run's start, {longest.unit}"
             figure = lines(drawn, axis, y_title, log=not is_rate)
+            whole_s = max(line.bucket_s * line.n_buckets for _, line in shown)
+            figure["layout"]["xaxis"]["range"] = [0, whole_s / longest.unit_s]
             charts.append(Chart(title, "Each line is a run.", figure))
     blocks: list[Block] = []
     if len(found) > len(shown) or len(found) < len(runs):

@@ -223,7 +223,9 @@ def _target_cards(plain: object) -> list[Card]:
 def several(runs: Sequence[Run], sides: Sequence[Side]) -> Section:
     """Return the section of a page with many runs."""
     counts = Counter(str(run.plain.get("verdict")) for run in runs)
-    cards = [Card("Runs", count(len(runs)), f"on {count(len(sides))} side(s)")]
+    cards = [
+        Card("Runs", count(len(runs)), f"on {count(len(sides))} sides" if len(sides) > 1 else "")
+    ]
     cards += [
         Card(VERDICTS.get(verdict, verdict), count(n), "run(s)", tone_of(verdict))
         for verdict, n in sorted(counts.items())
