@@ -271,9 +271,10 @@ def _why(place: Path) -> str | None:
     except (OSError, orjson.JSONDecodeError):
         said = log_tail(place / LOG_FILE)
         return None if said is None else said.removeprefix("looker: ")
-    totals = report["totals"]
-    words = [*report["faults"], (totals["write"] or {}).get("refusal")]
-    words += [(totals[part] or {}).get("error") for part in ("read", "spot_check")]
+    words = list(report["faults"])
+    for sums in (report["totals"], report.get("warm_up") or {}):
+        words.append((sums.get("write") or {}).get("refusal"))
+        words += [(sums.get(part) or {}).get("error") for part in ("read", "spot_check")]
     said = next((word for word in words if word), None)
     return one_line(said, _MAX_CHARS) if said else f"its verdict is {report['verdict']}"
 

@@ -169,6 +169,19 @@ def test_a_run_that_fails_is_recorded_and_the_rest_goes_on(
     assert found == (code if error is None else ExitCode.PASSED)
 
 
+def test_a_refusal_in_the_warm_up_is_what_failed(tmp_path: Path) -> None:
+    class Refused(Bench):
+        def launch(self, config: Any, log: Path) -> Any:
+            warm_up = {"write": {"refusal": "507 it is full"}, "read": None, "spot_check": None}
+            report = {**plain_report(0), "faults": [], "warm_up": warm_up}
+            config[2].write_text(json.dumps(report))
+            return super().launch(config, log)
+
+    bench = Refused(tmp_path, plan_for("a", "b"), **{"a/base/1": 3})
+    bench.sweep()
+    assert bench.ended_[0][:2] == ("a/base/1", "507 it is full")
+
+
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
     plan = plan_for("a", "b", repeats=2)
     whole = Bench(tmp_path / "whole", plan)
