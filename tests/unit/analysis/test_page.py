@@ -125,6 +125,27 @@ def test_what_a_report_has_nothing_of_is_left_out(tmp_path: Path) -> None:
     assert "The report has no time series" in parsed.text
 
 
+def test_a_ledger_that_was_read_back(tmp_path: Path) -> None:
+    report = full_report(
+        mode="verify", totals__write=None, series__write=None, ledger={"mode": "metrics"}
+    )
+    for cycle in report["cycles"]:
+        for part in (cycle, *cycle["workers"]):
+            part["write"] = None
+    parsed = page_of(written(tmp_path / "one", [report]))
+    check_figures(parsed)
+    assert "of 40,000 samples validated" in parsed.text
+    assert "Written" not in parsed.text
+    assert "Query latency" in parsed.text
+
+
+def test_targets_of_a_sweep_are_sides(tmp_path: Path) -> None:
+    root = written_sweep(tmp_path / "sweep", [[1, 2]], ["old", "new"], repeats=3)
+    parsed = page_of(root / "new", root / "old")
+    assert "all points: old against new" in parsed.text
+    assert "alpha=2: old against new" in parsed.text
+
+
 def test_sides_are_compared(tmp_path: Path) -> None:
     old = written(tmp_path / "old", [full_report(1000 + at, begin_s=40 * at) for at in range(9)])
     new = [full_report(900 + at, begin_s=40 * at + 20) for at in range(9)]

@@ -95,6 +95,10 @@ def test_figures_keep_whole_numbers_and_seven_digits() -> None:
     assert EXACT == ",.12~r"
 
 
+def test_what_is_not_finite_is_no_value() -> None:
+    assert exact([float("inf"), float("nan"), 1.0]) == [None, None, 1]
+
+
 def test_names_are_text_to_plotly() -> None:
     assert label("<b>&\x00</b>") == "&lt;b&gt;&amp;·&lt;/b&gt;"
     assert label("x" * 50) == f"…{'x' * 39}"

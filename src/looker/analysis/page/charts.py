@@ -7,6 +7,7 @@ the colours of ``PALETTE`` to brighter ones where it is dark (``page.js``).
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -271,9 +272,16 @@ def _has_loner(values: Sequence[float | None]) -> bool:
 
 
 def exact(values: Sequence[float | None]) -> list[float | None]:
-    """Return the values as the page keeps them: seven digits, whole numbers in full."""
+    """Return the values as the page keeps them: seven digits, whole numbers in full.
+
+    What is not finite is no value: JSON has none such.
+    """
     return [
-        None if value is None else int(value) if value == int(value) else float(f"{value:.7g}")
+        None
+        if value is None or not math.isfinite(value)
+        else int(value)
+        if value == int(value)
+        else float(f"{value:.7g}")
         for value in values
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 MAX_CONTESTS: Final = 40
 MAX_WARNINGS: Final = 8
 """More of them are folded away, as they would hide what follows."""
+_ABSURD: Final = 1e9
 _ARROWS: Final = {Better.HIGHER: "↑", Better.LOWER: "↓", None: ""}
 _LOOKS: Final = {
     Finding.BETTER: (PALETTE.index(BLUE), 3),
@@ -93,10 +93,10 @@ def _in_short(contest: Contest) -> str:
 
 
 def _chart(comparison: Comparison, contest: Contest) -> Chart:
-    finite = [one for one in contest.differences if math.isfinite(one.relative)]
+    finite = [one for one in contest.differences if _is_shown(one.relative)]
     figure = forest([_row(one) for one in finite], "difference from the baseline, %")
     shown = [one for one in contest.differences if one.finding is not Finding.NOTHING]
-    said = "; ".join(f"{one.path} {percent(100 * one.relative)} ({one.finding})" for one in shown)
+    said = "; ".join(f"{one.path} {_percent(one)} ({one.finding})" for one in shown)
     says = (
         f"Shown: {said}."
         if shown
@@ -110,11 +110,20 @@ def _chart(comparison: Comparison, contest: Contest) -> Chart:
     return Chart(title, says + legend, figure, _table(comparison, contest), wide=True)
 
 
+def _is_shown(relative: float) -> bool:
+    """Whether a difference is a number of percent: from 0 it is infinite, or absurd."""
+    return abs(relative) < _ABSURD
+
+
+def _percent(one: Difference) -> str:
+    return percent(100 * one.relative) if _is_shown(one.relative) else "from 0"
+
+
 def _row(one: Difference) -> Interval:
     look, symbol = _LOOKS[one.finding]
     interval = one.interval
     ends: tuple[float | None, float | None] = (None, None)
-    if interval is not None and all(map(math.isfinite, interval)):
+    if interval is not None and all(map(_is_shown, interval)):
         ends = (100 * interval[0], 100 * interval[1])
     note = (
         f"{percent(100 * one.relative)} {_interval(one)}, p = {one.p_corrected:.2g}: {one.finding}"
@@ -138,7 +147,7 @@ def _table(comparison: Comparison, contest: Contest) -> Table:
             Cell(f"{one.path} {_ARROWS[better(one.path)]}".rstrip()),
             Cell(_summary(one.baseline)),
             Cell(_summary(one.contender)),
-            Cell(percent(100 * one.relative) if math.isfinite(one.relative) else "from 0"),
+            Cell(_percent(one)),
             Cell(_interval(one)),
             Cell(f"{one.p_corrected:.2g}"),
             Cell(one.finding.value, tone=_TONES.get(one.finding, "")),
@@ -157,5 +166,5 @@ def _summary(summary: Summary) -> str:
 def _interval(one: Difference) -> str:
     if one.interval is None:
         return NONE
-    low, high = (percent(100 * end) if math.isfinite(end) else "∞" for end in one.interval)
+    low, high = (percent(100 * end) if _is_shown(end) else "∞" for end in one.interval)
     return f"{low} to {high}"

@@ -84,7 +84,8 @@ def timeline(plain: Mapping[str, object], max_points: int = MAX_POINTS) -> Timel
     """Return a report's series in so many points at most; None where it has none."""
     series = branch(plain, "series")
     bucket_s, n_buckets = number(series, "bucket_s"), number(series, "n_buckets")
-    if not bucket_s or bucket_s < 0 or not n_buckets or not 0 < n_buckets < 1e7:
+    # what is beyond these is no run's
+    if not bucket_s or not 1e-3 <= bucket_s < 1e9 or not n_buckets or not 0 < n_buckets < 1e7:
         return None
     merged = -(-int(n_buckets) // max_points)
     unit, unit_s = _time_unit(bucket_s * n_buckets)

@@ -168,5 +168,6 @@ def _evenness(columns: Sequence[tuple[str, Sequence[float]]]) -> str:
         f"{name}: the most that one has is {100 * max(values) * len(values) / sum(values):.0f} % of"
         " the mean"
         for name, values in columns
+        if sum(values) > 0
     ]
     return f"{'; '.join(parts)}.".capitalize()
