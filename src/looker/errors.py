@@ -36,6 +36,12 @@ class UsageError(LookerError):
         self.option = option
 
 
+class MissingPartError(LookerError):
+    """A command wants a package that is not installed: an extra of Looker's."""
+
+    exit_code = ExitCode.USAGE
+
+
 class TargetError(LookerError):
     """The target is unreachable, or refuses for good, or answers what cannot be understood."""
 

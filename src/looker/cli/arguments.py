@@ -20,7 +20,16 @@ from looker.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS: Final = ("logs", "metrics", "verify", "sweep", "compare", "calibrate", "target")
+COMMANDS: Final = (
+    "logs",
+    "metrics",
+    "verify",
+    "sweep",
+    "compare",
+    "report",
+    "calibrate",
+    "target",
+)
 
 ALIASES: Final[Mapping[str, str]] = {
     "--n-series": "--n-concurrent-streams",

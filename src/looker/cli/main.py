@@ -11,6 +11,7 @@ import typer
 from looker.cli.arguments import USAGE_ERROR, configured, rewritten
 from looker.cli.calibrate_command import calibrate_command
 from looker.cli.compare_command import compare_command
+from looker.cli.report_command import report_command
 from looker.cli.run_command import run_command
 from looker.cli.sweep_command import sweep_command
 from looker.cli.verify_command import verify_command
@@ -64,6 +65,9 @@ app.command("sweep", help="Run a matrix of options on several targets, repeatedl
 )
 app.command("compare", help="Compare repeated runs by their reports, and say how certain it is.")(
     compare_command
+)
+app.command("report", help="Make one HTML page of the reports of runs, to look at offline.")(
+    report_command
 )
 app.command(
     "calibrate",

@@ -332,12 +332,16 @@ def _plain(value: Any) -> Any:
 
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report so that the file is always a whole one; LookerError says what failed.
+    """Write a report so that the file is always a whole one; LookerError says what failed."""
+    write_text_atomically(path, text_of(report))
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a report in whatever form, as ``write_atomically`` does.
 
     What is no regular file (``/dev/stdout``, a pipe) is written to, not replaced, even where it
     leads to one: whatever lies in ``/dev`` and ``/proc`` belongs to the system.
     """
-    text = text_of(report)
     temporary = None
     try:
         if is_systems(path):

@@ -23,6 +23,7 @@ group: Any = typer.main.get_command(app)
         ("calibrate", "performance.md"),
         ("verify", "verify.md"),
         ("compare", "compare.md"),
+        ("report", "html_report.md"),
         ("sweep", "sweep.md"),
         ("target", "target.md"),
     ],
@@ -45,6 +46,7 @@ def test_every_option_is_documented(command: str, page: str) -> None:
         ("usage.md", ("logs", "metrics")),
         ("verify.md", ("verify", "logs")),
         ("compare.md", ("compare",)),
+        ("html_report.md", ("report",)),
         ("sweep.md", ("sweep",)),
     ],
 )
