@@ -153,6 +153,8 @@ class Page:
         )
         self.send("Page.navigate", url=path.as_uri())
         self._browser.wait(self._load())
+        # the mouse is where the last tab had left it, and would hover over what is there now
+        self.move_to(1, 1)
 
     async def _load(self) -> None:
         while not self._loaded:
