@@ -12,6 +12,7 @@ import pytest
 from browser import Browser, Page, require_browser
 from looker.analysis.page.page import html
 from page_reports import failed_report, full_report, written, written_sweep
+from servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,10 +150,15 @@ def test_hovering_shows_exact_values(browser: Browser, pages: Callable[..., Path
             " return [box.x + xaxis._offset + xaxis.l2p(3), box.y + yaxis._offset"
             " + yaxis.l2p(2600)]; })()"
         )
-        page.move_to(x, y)
-        text = page.until(
-            f"(document.querySelector('#{plot} .hoverlayer') || {{}}).textContent || null"
-        )
+
+        def hovered() -> str:
+            # a hand is never quite still: a chart that has just come hears the second move
+            page.move_to(x - 1, y)
+            page.move_to(x, y)
+            told: str = page.evaluate(f"document.querySelector('#{plot} .hoverlayer').textContent")
+            return told
+
+        text = wait_until(hovered, "the tooltip")
         # 40,000 samples in 20 s, and a tenth more in each second
         assert "written : 2,600/s" in text
         assert "validated : 0/s" in text

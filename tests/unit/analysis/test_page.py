@@ -309,7 +309,13 @@ _FULL = failed_report("x", totals__read__error="why")
 _FIRM = {
     *[("schema_version",), ("looker_version",), ("invocation_id",), ("mode",), ("verdict",)],
     *[("exit_code",), ("started_at",), ("config",), ("environment",), ("target",), ("totals",)],
-    *[("totals", "write"), ("totals", "read"), ("totals", "spot_check"), ("kind",)],
+    *[
+        ("totals", "write"),
+        ("totals", "read"),
+        ("totals", "spot_check"),
+        ("totals", "target"),
+        ("kind",),
+    ],
 }
 _PLACES = [place for place in _places(_FULL) if place not in _FIRM]
 _ANYTHING = st.one_of(

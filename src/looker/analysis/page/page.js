@@ -47,11 +47,11 @@
     return { data: shown.data, layout };
   }
 
-  const drawn = new Set();
+  // charts that are drawn, with the promise that says when all of one is there
+  const drawn = new Map();
   function draw(element) {
     const { data, layout } = themed(figures[element.id], element);
-    drawn.add(element);
-    Plotly.react(element, data, layout, { displayModeBar: false, responsive: false });
+    drawn.set(element, Plotly.react(element, data, layout, { displayModeBar: false }));
   }
   const plots = [...document.querySelectorAll(".plot")];
   const watcher = new IntersectionObserver((seen) => {
@@ -64,7 +64,7 @@
     }
   }, { rootMargin: "400px" });
   plots.forEach((plot) => watcher.observe(plot));
-  const redraw = () => drawn.forEach((plot) => draw(plot));
+  const redraw = () => [...drawn.keys()].forEach(draw);
   const fitted = new ResizeObserver((changed) => {
     if (printing) return;
     for (const { target, contentRect } of changed) {
@@ -87,7 +87,7 @@
       const last = points(plot) - 1;
       const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 10, PageUp: -10 }[event.key];
       if (event.key === "Escape") {
-        Plotly.Fx.unhover(plot);
+        if (drawn.has(plot)) Plotly.Fx.unhover(plot);
         place = -1;
         return;
       }
@@ -100,8 +100,9 @@
       const heat = data[0].type === "heatmap";
       const at = data.map((trace, curveNumber) => ({ curveNumber, pointNumber: place }))
         .filter(({ curveNumber }) => place < data[curveNumber].x.length);
-      Plotly.Fx.hover(plot, heat ? at.map(({ curveNumber }) => (
-        { curveNumber, pointNumber: [0, place] })) : at);
+      if (!drawn.has(plot)) draw(plot);
+      drawn.get(plot).then(() => Plotly.Fx.hover(plot, heat ? at.map(({ curveNumber }) => (
+        { curveNumber, pointNumber: [0, place] })) : at));
       said.textContent = at.map(({ curveNumber }) => {
         const trace = data[curveNumber];
         const y = trace.y[place];
@@ -255,8 +256,8 @@
       if (fold && !fold.open) continue;
       watcher.unobserve(plot);
       const { data, layout } = themed(figures[plot.id], plot);
-      drawn.add(plot);
-      Plotly.react(plot, data, { ...layout, width: PAPER_PX }, { displayModeBar: false });
+      const printed = { ...layout, width: PAPER_PX };
+      drawn.set(plot, Plotly.react(plot, data, printed, { displayModeBar: false }));
     }
   });
   window.addEventListener("afterprint", () => {

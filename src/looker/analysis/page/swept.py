@@ -35,10 +35,8 @@ MAX_TARGETS: Final = 8
 MAX_CELLS: Final = 2000
 _MAX_ROWS: Final = 400
 _MAX_FAILED: Final = 20
-_METRICS: Final = (
-    *DEFAULT_METRICS,
-    "target.write_cpu_s_per_gb",
-    "target.rss_bytes_max",
+_METRICS: Final = tuple(
+    dict.fromkeys(("write.samples_per_s", "write.payload_mb_per_s", *DEFAULT_METRICS))
 )
 _UNITS: Final = (
     ("samples_per_s", "samples/s"),
