@@ -251,8 +251,11 @@ def _child(config: RunConfig, log: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this run in order as soon as the sweep has ended, however it did."""
+    """End this run as soon as the sweep has ended: it will be run again, and is in its way.
+
+    Its workers end by themselves.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(ExitCode.INTERRUPTED)

@@ -203,6 +203,7 @@ class Sweep:
             place / SERVER_LOG_FILE,
             lambda urls: is_ready(urls, config),
             lambda: self._n_signals > 0,
+            self._store.lock_fd,
         )
 
     def _measure(self, config: RunConfig, place: Path) -> tuple[int, str | None]:

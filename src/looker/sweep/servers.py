@@ -53,12 +53,17 @@ class Server:
         log: Path,
         is_ready: Callable[[Sequence[str]], bool],
         stopped: Callable[[], bool],
+        lock_fd: int | None = None,
     ) -> None:
-        """``is_ready`` tells whether one of the URLs answers with success."""
+        """``is_ready`` tells whether one of the URLs answers with success.
+
+        A server that ``serve`` runs holds ``lock_fd`` as long as it lives.
+        """
         self._target = target
         self._log = log
         self._is_ready = is_ready
         self._stopped = stopped
+        self._lock_fds = () if lock_fd is None else (lock_fd,)
         self._served: subprocess.Popen[bytes] | None = None
 
     def bring_up(self) -> None:
@@ -72,7 +77,7 @@ class Server:
             # the shell becomes the server, which ends when the sweep does, however it does
             words = [sys.executable, "-I", "-S", "-c", _ENDING_WITH_PARENT]
             words += [f"exec {target.serve}", str(os.getpid())]
-            self._served = self._spawn(target.serve, words)
+            self._served = self._spawn(target.serve, words, self._lock_fds)
         if target.is_started or target.ready_url is not None:
             self._wait_until_ready()
 
@@ -134,7 +139,9 @@ class Server:
             # another server answers at its address
             raise TargetError(fault)
 
-    def _spawn(self, command: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, command: str, words: Sequence[str], pass_fds: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             log.write(f"$ {command}\n".encode())
             log.flush()
@@ -145,6 +152,7 @@ class Server:
                 stderr=log,
                 # a Ctrl-C is for the sweep, which ends its servers in order
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
 
     def _said(self) -> str:

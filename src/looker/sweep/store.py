@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,9 @@ SERVER_LOG_FILE: Final = "server.log"
 TABLE_FILE: Final = "results.sqlite"
 _LOCK_FILE: Final = ".lock"
 _KIND: Final = "sweep"
+LOCK_WAIT_S: Final = 30.0
+"""A directory that is held is waited for so long."""
+_POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class SweepStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.lock_fd: int | None = None
+        """While the directory is held: who inherits it holds the directory, too."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -88,11 +94,13 @@ class SweepStore:
                 "--out", f"cannot write in {self.root}: {error.strerror or error}"
             ) from error
         with file:
+            if not _locks(file.fileno()):
+                raise UsageError("--out", f"another sweep is at work in {self.root}")
+            self.lock_fd = file.fileno()
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError("--out", f"another sweep is at work in {self.root}") from None
-            yield
+                yield
+            finally:
+                self.lock_fd = None
 
     def refuse_if_foreign(self, plan: Plan) -> None:
         """Raise UsageError where the directory holds what is not of this sweep."""
@@ -196,6 +204,20 @@ class SweepStore:
             temporary.replace(path)
         except OSError as error:
             raise LookerError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _locks(descriptor: int) -> bool:
+    """Lock a file; a server of a sweep that was killed may take a moment to end."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True
 
 
 def shown_options(run: SweepRun) -> dict[str, Any]:

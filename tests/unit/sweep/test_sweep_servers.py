@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from looker.errors import TargetError
-from looker.sweep import servers
+from looker.errors import TargetError, UsageError
+from looker.sweep import servers, store
 from looker.sweep.definition import SweepTarget
 from looker.sweep.servers import Server, Stopped
+from looker.sweep.store import SweepStore
 from servers import is_running, wait_until
 
 if TYPE_CHECKING:
@@ -127,6 +128,24 @@ def test_a_served_server_runs_until_it_is_brought_down(tmp_path: Path) -> None:
     one.bring_down()
     assert not is_running(served.pid)
     assert served.returncode == -signal.SIGTERM
+
+
+def test_a_directory_is_held_as_long_as_its_server_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LOCK_WAIT_S", 0.2)
+    held = SweepStore(tmp_path / "out")
+    target = SweepTarget("a", {"url": "http://a"}, serve="sleep 1000")
+    with held.locked():
+        one = Server(target, tmp_path / "log", lambda _urls: True, lambda: False, held.lock_fd)
+        one.bring_up()
+    assert held.lock_fd is None
+    # as if the sweep had been killed
+    with pytest.raises(UsageError, match="another sweep"), SweepStore(tmp_path / "out").locked():
+        pass
+    one.bring_down()
+    with SweepStore(tmp_path / "out").locked():
+        pass
 
 
 def test_one_that_does_not_listen_to_sigterm_is_killed(

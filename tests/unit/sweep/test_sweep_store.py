@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from looker.errors import LookerError, UsageError
+from looker.sweep import store as store_module
 from looker.sweep.store import (
     RUN_FILE,
     SWEEP_FILE,
@@ -65,7 +66,10 @@ def test_a_run_is_not_there_before_all_of_it_is(tmp_path: Path) -> None:
     assert sorted(path.name for path in done.iterdir()) == ["report.json", RUN_FILE]
 
 
-def test_two_sweeps_do_not_work_in_one_directory(tmp_path: Path) -> None:
+def test_two_sweeps_do_not_work_in_one_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.2)
     with (
         SweepStore(tmp_path / "x").locked(),
         pytest.raises(UsageError, match="another sweep is at work in"),
