@@ -270,8 +270,11 @@ def test_a_password_is_in_no_file_and_no_process_title(tmp_path: Path) -> None:
     assert "opensesame" not in result.said
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks/sweeps").glob("*.toml")), ids=str)
-def test_the_sweeps_of_the_benchmarks_are_sound(tmp_path: Path, file: Path) -> None:
+SWEEPS: Final = [*ROOT.glob("benchmarks/sweeps/*.toml"), *DOCS.glob("examples/*/*.toml")]
+
+
+@pytest.mark.parametrize("file", sorted(SWEEPS), ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_the_sweeps_of_benchmarks_and_examples_are_sound(tmp_path: Path, file: Path) -> None:
     plan = looker(tmp_path, "sweep", str(file), "--out", "out", "--dry-run")
     assert plan.code == 0, plan.said
     assert re.search(r"^\d+ runs, 0 of them done; nothing was run$", plan.stdout, re.MULTILINE)
