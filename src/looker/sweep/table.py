@@ -75,6 +75,7 @@ class ResultsTable:
             _write(temporary, names, rows)
             temporary.replace(path)
         except (OSError, sqlite3.Error) as error:
+            temporary.unlink(missing_ok=True)
             raise LookerError(f"cannot write {path}: {error}") from error
         return path
 

@@ -94,3 +94,4 @@ def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "results.sqlite" / "x").write_text("")
     with pytest.raises(LookerError, match=r"cannot write .*results.sqlite"):
         ResultsTable(tmp_path).write()
+    assert not list(tmp_path.glob(".results*"))
