@@ -114,7 +114,7 @@ class UsageWatch:
         page = MetricsPage.of(config, target)
         if page is None:
             return None
-        kept = kept_metrics(target.product.value, embedded=target.embedded)
+        kept = kept_metrics(target.product.value)
         return cls(config, page, clock, started_ns=started_ns, kept=kept)
 
     def start(self) -> None:

@@ -70,10 +70,12 @@ _SAME_START_S: Final = 2.0
 _NS_PER_S: Final = 1e9
 
 
-def kept_metrics(product: str, *, embedded: bool) -> tuple[str, ...]:
-    """Return the names that are kept of a product's metrics where they are there."""
-    own = EMBEDDED_METRICS if embedded else ()
-    return (HEAP, *PRODUCT_METRICS.get(product, ()), *own)
+def kept_metrics(product: str) -> tuple[str, ...]:
+    """Return the names that are kept of a product's metrics where they are there.
+
+    ``looker target`` may stand for any product.
+    """
+    return (HEAP, *PRODUCT_METRICS.get(product, ()), *EMBEDDED_METRICS)
 
 
 def known_metrics() -> frozenset[str]:
