@@ -17,7 +17,7 @@ N_LINES: Final = 10_000
 
 
 def test_a_page_of_ten_thousand_lines_against_the_client_library(table: Table) -> None:
-    names = (*PROCESS_METRICS, *kept_metrics("mimir", embedded=False))
+    names = (*PROCESS_METRICS, *kept_metrics("mimir"))
     lines = [
         f'cortex_request_duration_seconds_bucket{{route="api_v1_push_{n // 50}",method="POST",'
         f'status_code="200",ws="false",le="{n % 50}"}} {n}'
