@@ -268,12 +268,16 @@ def test_an_interruption_while_starting(
     tmp_path: Path, prometheus: Prometheus, embedded: bool, delay_s: float
 ) -> None:
     url = [] if embedded else [prometheus.url]
-    with Run(tmp_path, "metrics", *url, *ENDLESS) as run:
-        wait_until(lambda: run.is_python, "the interpreter runs")
-        time.sleep(delay_s)
-        os.killpg(run.pid, signal.SIGINT)
-        result = run.result(SOON_S)
-        everyone = children(run.pid)
+    for _ in range(5):
+        with Run(tmp_path, "metrics", *url, *ENDLESS) as run:
+            wait_until(lambda run=run: run.is_python, "the interpreter runs")
+            time.sleep(delay_s)
+            os.killpg(run.pid, signal.SIGINT)
+            result = run.result(SOON_S)
+            everyone = children(run.pid)
+        # while Python imports its module site, the signal is an error of Python's: not yet Looker's
+        if "init_import_site" not in result.stderr:
+            break
     # before anything of Looker's runs, Python itself ends with the signal
     assert result.code in (130, -signal.SIGINT), result.said
     if result.code == 130 and not embedded:
