@@ -61,10 +61,10 @@ def unlike(sides: Sequence[Side]) -> list[str]:
     return lines
 
 
-def named(lines: Sequence[str]) -> str:
+def named(lines: Sequence[str], max_named: int = _MAX_NAMED) -> str:
     """Return the lines as one, not too long."""
-    more = len(lines) - _MAX_NAMED
-    return "; ".join(lines[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    more = len(lines) - max_named
+    return "; ".join(lines[:max_named]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _settings(report: Report) -> Iterator[tuple[str, str]]:

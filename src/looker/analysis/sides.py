@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from looker.analysis.likeness import named
 from looker.analysis.reports import Report, Side, read_report, read_side
 from looker.errors import UsageError
 from looker.sweep.store import REPORT_FILE, finished_runs, is_sweep, read_facts
@@ -108,11 +109,10 @@ def _part(root: Path, path: Path, target: str, point: str | None) -> SweepPart |
     facts = read_facts(root)
     if target not in facts.targets or (point is not None and point not in facts.points):
         return None
+    points = facts.points if point is None else {point: facts.points[point]}
     runs: dict[str, dict[int, Path]] = {}
     part = SweepPart(path, target, point, runs)
-    for place, record in finished_runs(root, facts):
-        if record.target != target or (point is not None and record.point != point):
-            continue
+    for place, record in finished_runs(root, replace(facts, targets=[target], points=points)):
         if record.error is None:
             directory = path if point is not None else path / record.point
             runs.setdefault(record.point, {})[record.repeat] = directory / place.name
@@ -178,9 +178,5 @@ def _pooled(base: SweepPart, other: SweepPart, matches: Sequence[Match]) -> Matc
 def _left_out(part: SweepPart) -> list[str]:
     if not part.failed:
         return []
-    named = "; ".join(part.failed[:_MAX_NAMED])
-    more = len(part.failed) - _MAX_NAMED
-    return [
-        f"{part.path}: {len(part.failed)} run(s) failed and are left out: {named}"
-        + (f"; and {more} more" if more > 0 else "")
-    ]
+    said = named(part.failed, _MAX_NAMED)
+    return [f"{part.path}: {len(part.failed)} run(s) failed and are left out: {said}"]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from looker.backend.api import Target
+    from looker.clock import Clock
     from looker.model.config import RunConfig
 
 LOG = logging.getLogger(__name__)
@@ -82,22 +83,42 @@ def run(config: RunConfig) -> ExitCode:
                 config.max_lag_s,
             )
         saver = Saver(config.report)
-        live = view_for_terminal(state, clock)
-        coordinator = Coordinator(
+        report = coordinated(
             config,
             target,
-            LocalPool(),
             clock,
-            environment=environment(),
-            view=live or LogView(),
-            save=saver.save,
+            saver,
             state=state,
             ledger=_new_ledger(config, target, state.started_ns),
             watch=UsageWatch.of(config, target, clock, state.started_ns),
         )
-        with live or nullcontext():
-            report = coordinator.run()
     return shown(report, saver)
+
+
+def coordinated(
+    config: RunConfig,
+    target: Target,
+    clock: Clock,
+    saver: Saver,
+    *,
+    state: RunState,
+    **parts: Any,
+) -> RunReport:
+    """Run on this host's own processes, and show how it goes; ``parts`` as a Coordinator's."""
+    live = view_for_terminal(state, clock)
+    coordinator = Coordinator(
+        config,
+        target,
+        LocalPool(),
+        clock,
+        environment=environment(),
+        view=live or LogView(),
+        save=saver.save,
+        state=state,
+        **parts,
+    )
+    with live or nullcontext():
+        return coordinator.run()
 
 
 def shown(report: RunReport, saver: Saver) -> ExitCode:

@@ -8,9 +8,7 @@ import os
 import shlex
 import signal
 import sys
-import threading
 from functools import cache
-from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +22,8 @@ from looker.cli.run_command import run_command
 from looker.clock import SystemClock
 from looker.errors import ExitCode, LookerError, UsageError
 from looker.model.config import Mode
-from looker.model.url import redacted
+from looker.model.url import presentable
+from looker.spawning import end_with_parent, held_back
 from looker.sweep.definition import MODE, read_definition
 from looker.sweep.plan import plan_of
 from looker.sweep.runner import Sweep
@@ -65,7 +64,7 @@ def sweep(file: Path, out: Path, *, again: bool) -> ExitCode:
                 again=failed,
             )
             code = running.run()
-        show_summary(out)
+        show_summary(out, running.table.rows())
     if running.interrupted:
         LOG.warning("not all is done: the same command goes on from here")
     else:
@@ -97,16 +96,11 @@ def show_plan(file: Path, out: Path) -> None:
                 if command is not None:
                     console.print(f"{name}: {command}", soft_wrap=True, markup=False)
             words = ["looker", str(one.options[MODE]), *words_of(one.options)]
-            console.print(shlex.join(map(redacted_word, words)), soft_wrap=True, markup=False)
+            console.print(shlex.join(map(presentable, words)), soft_wrap=True, markup=False)
             if one.target.stop is not None:
                 console.print(f"stop: {one.target.stop}", soft_wrap=True, markup=False)
     n_runs = len(plan.runs)
     console.print(f"\n{n_runs} runs, {n_done} of them done; nothing was run")
-
-
-def redacted_word(word: str) -> str:
-    """Return a word of a command line without user name and password of a URL."""
-    return redacted(word) if "://" in word else word
 
 
 def _checked_plan(file: Path) -> Plan:
@@ -205,14 +199,8 @@ class RunProcess:
     def __init__(self, config: RunConfig, log: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self._process = context.Process(target=_child, args=(config, log), name="looker-run")
-        # starting it unblocks the signals, so it must not be the child's start that does
-        resource_tracker.ensure_running()
-        # a signal that comes while the interpreter starts waits until the child knows what to do
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-        try:
+        with held_back(_HELD_BACK):
             self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def wait(self, timeout_s: float) -> int | None:
         """Return the exit code; None while it goes on."""
@@ -237,7 +225,8 @@ def _child(config: RunConfig, log: Path) -> None:
         os.dup2(file.fileno(), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, name="looker-parent", daemon=True).start()
+    # without the sweep it is in the way: it will be run again; its workers end by themselves
+    end_with_parent(ExitCode.INTERRUPTED)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         configure_log(config.log_level)
@@ -248,14 +237,3 @@ def _child(config: RunConfig, log: Path) -> None:
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     sys.exit(int(code))
-
-
-def _end_with_parent() -> None:
-    """End this run as soon as the sweep has ended: it will be run again, and is in its way.
-
-    Its workers end by themselves.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(ExitCode.INTERRUPTED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from looker.backend.discovery import discover
 from looker.cli.options import check_report
-from looker.cli.run import Saver, configure_log, shown
+from looker.cli.run import Saver, configure_log, coordinated, shown
 from looker.clock import SystemClock
-from looker.engine.coordinator import Coordinator
 from looker.engine.messages import LedgerPlace, VerifyTask
-from looker.engine.pool import LocalPool
 from looker.engine.run_report import LedgerFacts
 from looker.errors import UsageError
 from looker.model.config import ReadApi, RunConfig, VerifyMode, check
@@ -24,8 +21,7 @@ from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.target_usage import OFF
 from looker.model.url import redacted
-from looker.observe.environment import environment, usable_cores
-from looker.observe.live import LogView, view_for_terminal
+from looker.observe.environment import usable_cores
 from looker.verify.ledger_format import LedgerError
 from looker.verify.ledger_reader import LedgerFile
 
@@ -85,23 +81,10 @@ def read_back(wanted: Wanted) -> ExitCode:
     n_samples = ledger.n_acknowledged * config.n_samples_per_fragment
     state = RunState(config, clock.wall_ns(), int(n_samples * task.sample_fraction))
     saver = Saver(config.report)
-    live = view_for_terminal(state, clock)
-    coordinator = Coordinator(
-        config,
-        target,
-        LocalPool(),
-        clock,
-        environment=environment(),
-        view=live or LogView(),
-        save=saver.save,
-        state=state,
-        verify=task,
-        ledger_facts=_facts(wanted.file, ledger, task),
-    )
+    facts = _facts(wanted.file, ledger, task)
     # workers open it for themselves
     del ledger
-    with live or nullcontext():
-        report = coordinator.run()
+    report = coordinated(config, target, clock, saver, state=state, verify=task, ledger_facts=facts)
     return shown(report, saver)
 
 

@@ -6,9 +6,10 @@ import multiprocessing
 import multiprocessing.context
 import signal
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Protocol
+
+from looker.spawning import held_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,14 +92,8 @@ class LocalPool:
     def start(self, plans: Sequence[WorkerPlan]) -> None:
         """Start a worker for each plan."""
         context = multiprocessing.get_context("spawn")
-        # starting it unblocks these signals, so it must not be the first worker's start that does
-        resource_tracker.ensure_running()
-        # a signal that comes while an interpreter starts waits until the worker knows what to do
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-        try:
+        with held_back(_HELD_BACK):
             self._start_all(context, plans)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _start_all(
         self, context: multiprocessing.context.SpawnContext, plans: Sequence[WorkerPlan]

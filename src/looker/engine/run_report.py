@@ -28,7 +28,7 @@ from looker.model.report import (
 )
 from looker.model.run_state import Totals
 from looker.model.threshold import judged, parsed
-from looker.model.url import redacted
+from looker.model.url import presentable, redacted
 from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
 
@@ -326,9 +326,7 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, str) and "://" in value:
-        return redacted(value)
-    return value
+    return presentable(value)
 
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:

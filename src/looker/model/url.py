@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -11,3 +12,8 @@ def redacted(url: str) -> str:
     host = parts.netloc.rpartition("@")[2]
     netloc = f"***@{host}" if "@" in parts.netloc else host
     return urlunsplit((parts.scheme, netloc, parts.path, parts.query, parts.fragment))
+
+
+def presentable(value: Any) -> Any:
+    """Return a setting as it may be shown: what is a URL without user name and password."""
+    return redacted(value) if isinstance(value, str) and "://" in value else value

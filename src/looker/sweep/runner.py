@@ -103,7 +103,8 @@ class Sweep:
         self._view = view
         self._again = again
         self._time_left = TimeLeft()
-        self._table = ResultsTable(store.root)
+        self.table = ResultsTable(store.root)
+        """Of all runs; written after each."""
         self._n_signals = 0
         self._out_of_time = False
 
@@ -127,7 +128,7 @@ class Sweep:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-            self._table.write()
+            self.table.write()
         if self.interrupted:
             return ExitCode.INTERRUPTED
         return gravest([_exit_code(read_record(self._store.place(run))) for run in self._plan.runs])
@@ -151,7 +152,7 @@ class Sweep:
             except Stopped:
                 return
             self._learn(run, record)
-            self._table.write()
+            self.table.write()
             self._view.ended(run, record, n_done + number + 1, self._left_s(todo[number + 1 :]))
 
     def _learn(self, run: SweepRun, record: Record) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from looker.errors import LookerError, UsageError
-from looker.model.url import redacted
+from looker.model.url import presentable
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -226,10 +226,7 @@ def shown_options(run: SweepRun) -> dict[str, Any]:
 
 
 def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: redacted(value) if isinstance(value, str) and "://" in value else value
-        for name, value in options.items()
-    }
+    return {name: presentable(value) for name, value in options.items()}
 
 
 def is_sweep(path: Path) -> bool:

@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from looker.sweep.store import finished_runs, read_facts
-from looker.sweep.table import cells_of
+from looker.sweep.store import read_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _FIGURES: Final = (
@@ -25,19 +24,22 @@ _FIGURES: Final = (
 )
 
 
-def show_summary(root: Path, console: Console | None = None) -> None:
-    """Print the medians over the sound runs, and how many there are of those that are over."""
+def show_summary(
+    root: Path, rows: Sequence[Mapping[str, Any]], console: Console | None = None
+) -> None:
+    """Print the medians over the sound runs, and how many there are of those that are over.
+
+    ``rows`` are those of the table of all runs.
+    """
     console = console or Console(highlight=False)
     facts = read_facts(root)
-    by_place: dict[tuple[str, str], list[dict[str, Any]]] = {
+    by_place: dict[tuple[str, str], list[Mapping[str, Any]]] = {
         (target, point): [] for point in facts.points for target in facts.targets
     }
-    for place, record in finished_runs(root, facts):
-        by_place[record.target, record.point].append(dict(cells_of(root, place, record)))
+    for row in rows:
+        by_place[row["target"], row["point"]].append(row)
     figures = [
-        (name, title)
-        for name, title in _FIGURES
-        if any(row.get(name) is not None for rows in by_place.values() for row in rows)
+        (name, title) for name, title in _FIGURES if any(row.get(name) is not None for row in rows)
     ]
     table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
     if facts.swept:
@@ -47,9 +49,9 @@ def show_summary(root: Path, console: Console | None = None) -> None:
     table.add_column("runs", justify="right")
     for _, title in figures:
         table.add_column(title, justify="right")
-    for (target, point), rows in by_place.items():
-        sound = [row for row in rows if row["error"] is None]
-        n_failed = len(rows) - len(sound)
+    for (target, point), found in by_place.items():
+        sound = [row for row in found if row["error"] is None]
+        n_failed = len(found) - len(sound)
         runs = Text(f"{len(sound)}")
         if n_failed:
             runs.append(f" +{n_failed} failed", "red")

@@ -56,13 +56,12 @@ class ResultsTable:
 
         The file is replaced, so who reads it has a whole one.
         """
-        facts = read_facts(self._root)
-        rows = [self._row(place, record) for place, record in finished_runs(self._root, facts)]
+        rows = self.rows()
         names = list(
             dict.fromkeys(
                 [
                     *_FIRST,
-                    *(_SWEPT + name for name in facts.swept),
+                    *(_SWEPT + name for name in read_facts(self._root).swept),
                     *map(column_of, figure_paths()),
                     *sorted({name for row in rows for name in row}),
                 ]
@@ -79,16 +78,21 @@ class ResultsTable:
             raise LookerError(f"cannot write {path}: {error}") from error
         return path
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all runs that are over, by target, point and repeat: values by column."""
+        facts = read_facts(self._root)
+        return [self._row(place, record) for place, record in finished_runs(self._root, facts)]
+
     def _row(self, place: Path, record: Record) -> dict[str, Any]:
         # a failed run may be run again, in the same place
         seen = self._seen.get(place)
         if seen is None or seen[0] != record.started_at:
-            seen = (record.started_at, dict(cells_of(self._root, place, record)))
+            seen = (record.started_at, dict(_cells(self._root, place, record)))
             self._seen[place] = seen
         return seen[1]
 
 
-def cells_of(root: Path, place: Path, record: Record) -> Iterator[tuple[str, Any]]:
+def _cells(root: Path, place: Path, record: Record) -> Iterator[tuple[str, Any]]:
     """Yield a run's columns and values."""
     for name in ("target", "point", "repeat", "exit_code", "error", "duration_s"):
         yield name, getattr(record, name)

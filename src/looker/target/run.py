@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import signal
-import threading
-from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING
 
 from looker.errors import TargetError
+from looker.spawning import end_with_parent, held_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing import connection
 
     from looker.target.config import TargetConfig
 
@@ -58,14 +57,6 @@ def _serve(
     uvloop.run(serve())
 
 
-def _end_with_parent() -> None:
-    """End this process as soon as its parent has ended, however it did."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(0)
-
-
 _HELD_BACK = {signal.SIGINT}
 
 
@@ -74,7 +65,7 @@ def _child(config: TargetConfig, pipe: connection.Connection) -> None:
     # An interrupt from the terminal reaches the whole group; the parent decides what ends when.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
-    threading.Thread(target=_end_with_parent, name="looker-parent", daemon=True).start()
+    end_with_parent(0)
     try:
         _serve(config, lambda url: pipe.send((True, url)), (signal.SIGTERM,))
     except TargetError as error:
@@ -102,14 +93,8 @@ class TargetProcess:
         process = context.Process(
             target=_child, args=(self._config, theirs), name="looker-target", daemon=True
         )
-        # starting it unblocks the signals, so it must not be the child's start that does
-        resource_tracker.ensure_running()
-        # an interrupt that comes while the interpreter starts waits until the child knows
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-        try:
+        with held_back(_HELD_BACK):
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self._process = process
         message = None
