@@ -21,6 +21,7 @@ from rawserver import Peer, RawServer, refused_url
 
 from looker import __version__
 from looker.backend import transport as transport_module
+from looker.backend.connections import connect
 from looker.backend.transport import AnswerTooLargeError, Transport, possibly_stored
 
 if TYPE_CHECKING:
@@ -391,6 +392,41 @@ def test_no_method_is_sent_twice(run: Run, method: str) -> None:
     with RawServer(script) as server:
         run(lambda: main(server.url))
     assert (server.n_connections, len(server.requests)) == (1, 2)
+
+
+def test_a_request_that_was_connecting_while_all_was_closed_keeps_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(*arguments: Any) -> Any:
+        asked.set()
+        await go_on.wait()
+        return await connect(*arguments)
+
+    monkeypatch.setattr("looker.backend.transport.connect", late)
+
+    def script(peer: Peer) -> None:
+        while peer.read_request() is not None:
+            peer.answer()
+
+    async def main(url: str) -> list[int]:
+        transport = Transport(max_connections=1)
+        under_way = asyncio.create_task(post(transport, url))
+        await asked.wait()
+        await transport.aclose()
+        go_on.set()
+        answers = [await under_way]
+        assert transport._idle == {}
+        # nor does it leave room for two where there was room for one
+        answers += await asyncio.gather(post(transport, url), post(transport, url))
+        assert len(transport._open) == 1
+        await transport.aclose()
+        return [answer.status for answer in answers]
+
+    with RawServer(script) as server:
+        assert run(lambda: main(server.url)) == [200, 200, 200]
+    assert server.n_connections == 2
 
 
 def test_close_that_crosses_the_next_request(run: Run) -> None:

@@ -135,5 +135,7 @@ def test_a_push_that_is_refused_is_an_error(urls: dict[str, str]) -> None:
             bodies = [(part, memoryview(b"no snappy")) for part, _ in stages.compress(encoded)]
             with pytest.raises(TargetError, match="a push was not acknowledged: 400"):
                 await stages.push(recording, encoded, rows, bodies)
+            # no push goes on behind the error, over connections that are closed next
+            assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(measure())

@@ -112,10 +112,11 @@ class Transport(httpx.AsyncBaseTransport):
             raise httpx.PoolTimeout("deadline over before anything was sent")
         route, head = self._head(method, url, headers)
         attempt = _Attempt(body, deadline_s)
-        if self._free.locked():
-            await attempt.within_deadline(self._free.acquire())
+        free = self._free
+        if free.locked():
+            await attempt.within_deadline(free.acquire())
         else:
-            await self._free.acquire()
+            await free.acquire()
         connection: _Connection | None = None
         try:
             connection = self._kept(route.origin)
@@ -130,8 +131,10 @@ class Transport(httpx.AsyncBaseTransport):
         finally:
             attempt.end()
             if connection is not None:
-                self._give_back(connection, route.origin, reusable=attempt.finished)
-            self._free.release()
+                # what was under way while all connections were closed keeps none
+                reusable = attempt.finished and free is self._free
+                self._give_back(connection, route.origin, reusable=reusable)
+            free.release()
         raw = reader.body
         if raw and reader.headers.get("Content-Encoding", "").lower() == "gzip":
             raw = _gunzip(raw, max_answer_bytes)
@@ -172,7 +175,10 @@ class Transport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close all connections; the transport may be used again afterwards."""
+        """Close all connections; the transport may be used again afterwards.
+
+        A request that is still connecting goes on, and closes its connection when it has ended.
+        """
         closing = [connection.closed for connection in self._open]
         for connection in [*self._open]:
             connection.transport.abort()

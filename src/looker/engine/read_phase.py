@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from looker.backend.outcomes import Product
 from looker.engine.page_reader import PageReader
+from looker.engine.together import together
 from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
@@ -32,6 +32,7 @@ from looker.verify.modes import (
 from looker.verify.pages import PageLimits, Selection, pages
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
@@ -188,12 +189,7 @@ class ReadPhase:
                     self._merge(page_proof.findings)
             return True
 
-        tasks = [asyncio.create_task(read()) for _ in range(self._n_readers)]
-        try:
-            return all(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+        return all(await together(read() for _ in range(self._n_readers)))
 
     def _merge(self, findings: Findings) -> None:
         """Add a page's findings; what compares does not know in which cycle it does."""

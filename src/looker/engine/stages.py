@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from looker.backend.client import Client
 from looker.engine.read_phase import ReadPhase
 from looker.engine.source import BATCH_BYTES, MAX_BATCH_MESSAGES
+from looker.engine.together import together
 from looker.engine.worker import coupling_of
 from looker.errors import InternalError, TargetError
 from looker.generate.content import Content
@@ -138,7 +139,7 @@ class Stages:
                     raise TargetError(f"a push was not acknowledged: {result.last_reason}")
                 rows.settle(part, result.state, sent_again=False)
 
-        await asyncio.gather(*(write() for _ in range(min(self._share.n_writers, len(bodies)))))
+        await together(write() for _ in range(min(self._share.n_writers, len(bodies))))
         self._population.resolve(encoded.batch.streams)
         self._note(Stage.PUSH, len(encoded.batch), begun)
 
