@@ -32,7 +32,7 @@ def expectation(whole: Content, encoded: EncodedBatch) -> Expectation:
     n_streams = len(encoded.batch)
     ledger = Ledger()
     rows = ledger.append(encoded, 0)
-    rows.settle(slice(0, n_streams), FragmentState.ACKNOWLEDGED, sent_again=False)
+    rows.settle(slice(0, n_streams), FragmentState.ACKNOWLEDGED, n_copies=1)
     found = ledger.rows_of(0, n_streams)
     selection = Selection.of_streams(whole, list(range(n_streams)))
     limits = PageLimits(10**9, 10**9)

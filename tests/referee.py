@@ -304,7 +304,7 @@ class Written:
     start_ns: int
     state: FragmentState = ACKED
     cycle: int = 0
-    sent_again: bool = False
+    n_repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ class History:
         for row, one in zip(rows, self.written, strict=True):
             row["start_ns"], row["stream"], row["fragment"] = one.start_ns, one.stream, one.fragment
             row["checksum"] = checksum(self.samples(one))
-            row["state"], row["cycle"], row["sent_again"] = one.state, one.cycle, one.sent_again
+            row["state"], row["cycle"], row["n_repeats"] = one.state, one.cycle, one.n_repeats
         return rows
 
     def page(self, cycle: int = 0) -> Page:

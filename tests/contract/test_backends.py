@@ -109,7 +109,7 @@ class Backend:
     @cached_property
     def page(self) -> Page:
         rows = self.ledger.append(self.encoded, 0)
-        rows.settle(slice(0, N_STREAMS), FragmentState.ACKNOWLEDGED, sent_again=False)
+        rows.settle(slice(0, N_STREAMS), FragmentState.ACKNOWLEDGED, n_copies=1)
         found = self.ledger.rows_of(0, N_STREAMS)
         selection = Selection.of_streams(self.content, list(range(N_STREAMS)))
         (page,) = pages(

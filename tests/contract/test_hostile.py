@@ -23,7 +23,7 @@ from hostile import (
     once,
     with_body,
 )
-from rawserver import Peer, RawServer
+from rawserver import Peer, RawServer, refused_url
 
 import referee
 from fuzz.mutation import mutated
@@ -279,6 +279,36 @@ def test_numbers_that_targets_cannot_mean(words: str, status: str) -> None:
 def test_no_retry_after_outlasts_the_deadline(value: str) -> None:
     result = push(with_body(b"wait", f"Retry-After: {value}\r\n", "503 Busy"))
     assert (result.state, result.unresolved) == (FragmentState.INDETERMINATE, True)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "n_copies"),
+    [
+        (["204 No Content"], 1),
+        (["500 I", "500 I", "204 No Content"], 3),
+        (["429 Slow", "429 Slow", "204 No Content"], 1),
+        (["503 Busy", "429 Slow", "403 Forbidden"], 1),
+        (["403 Forbidden"], 0),
+    ],
+)
+def test_a_target_has_no_more_copies_than_it_may_have_stored(
+    statuses: list[str], n_copies: int
+) -> None:
+    answers = iter(statuses)
+
+    def script(peer: Peer) -> None:
+        while peer.read_request() is not None:
+            status = next(answers)
+            peer.answer(b"ingestion rate limit (9) exceeded" * ("429" in status), status=status)
+
+    result = push(script)
+    assert (result.n_copies, result.n_attempts) == (n_copies, len(statuses))
+
+
+def test_a_push_that_nobody_takes_leaves_no_copy() -> None:
+    target = target_of(refused_url(), Product.LOKI, ReadApi.AUTO)
+    result = with_client(target, lambda client: client.push(compress(b"x" * 99), 9))
+    assert (result.state, result.n_copies) == (FragmentState.REJECTED, 0)
 
 
 @pytest.mark.parametrize("n_answers", [2, 50])

@@ -310,6 +310,15 @@ def test_entries_that_a_retry_has_doubled_are_counted_apart() -> None:
     assert ended.exit_code is ExitCode.PASSED
 
 
+def test_copies_that_no_retry_has_made_are_duplicates() -> None:
+    # the first push: stored twice at once, then not acknowledged, and stored a third time
+    ended = run(APIS["logs"], "store-then-500:times=1", "duplicate-fragment:times=1")
+    assert ended.injected == {"store-then-500": 1, "duplicate-fragment": 1}
+    assert ended.read.findings.retry_duplicates == N_SAMPLES
+    assert ended.mismatches == {MismatchKind.DUPLICATE: N_SAMPLES}
+    assert ended.exit_code is ExitCode.MISMATCH
+
+
 def test_a_push_that_hangs_is_sent_again_after_the_time_limit(writer: Api) -> None:
     ended = run(writer, "hang", request_timeout_s=4.0)
     assert ended.injected == {"hang": 1}

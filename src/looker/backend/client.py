@@ -47,11 +47,13 @@ class PushResult:
 
     ``unresolved`` tells that no answer says what became of it; ``refusal`` is the target's reason
     where it refused for good, so that going on is pointless; ``too_large`` that a smaller message
-    may do, and ``fitting`` which share of this one would.
+    may do, and ``fitting`` which share of this one would. ``n_copies`` counts the attempts that the
+    target may have stored, in part at least.
     """
 
     state: FragmentState = FragmentState.UNSENT
     n_attempts: int = 0
+    n_copies: int = 0
     unresolved: bool = False
     refusal: str | None = None
     too_large: bool = False
@@ -103,6 +105,7 @@ class Client:
                     # after a pause as long as any bucket takes to fill
                     classified = replace(classified, outcome=Outcome.TOO_LARGE)
                 suspect = classified.suspect
+                result.n_copies += classified.outcome.may_have_stored
                 if self._is_final(classified, result, ambiguous=ambiguous):
                     break
                 ambiguous = ambiguous or classified.outcome is Outcome.TRANSIENT
@@ -123,6 +126,7 @@ class Client:
         except asyncio.CancelledError:
             # given up in flight: whatever was sent may be stored
             result.state, result.unresolved = FragmentState.INDETERMINATE, True
+            result.n_copies += 1
         result.total_ns = self._clock.monotonic_ns() - begun
         return result
 

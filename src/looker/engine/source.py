@@ -76,10 +76,10 @@ class Message:
             messages.append(replace(self, body=body, part=part))
         return messages
 
-    def settle(self, state: FragmentState, *, sent_again: bool) -> None:
-        """Record in the ledger what became of the fragments."""
+    def settle(self, state: FragmentState, *, n_copies: int = 0) -> None:
+        """Record in the ledger what became of the fragments, as :meth:`LedgerSlice.settle`."""
         if self.ledger is not None:
-            self.ledger.settle(self.part, state, sent_again=sent_again)
+            self.ledger.settle(self.part, state, n_copies=n_copies)
 
 
 def _messages_per_batch(body_bytes: int) -> int:

@@ -137,7 +137,7 @@ class Stages:
                 result = await client.push(body, (part.stop - part.start) * n_samples)
                 if result.state is not FragmentState.ACKNOWLEDGED:
                     raise TargetError(f"a push was not acknowledged: {result.last_reason}")
-                rows.settle(part, result.state, sent_again=False)
+                rows.settle(part, result.state)
 
         await together(write() for _ in range(min(self._share.n_writers, len(bodies))))
         self._population.resolve(encoded.batch.streams)

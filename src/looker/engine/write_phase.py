@@ -158,19 +158,21 @@ class WritePhase:
                 source.stop()
 
     async def _deliver(
-        self, message: Message, source: MessageSource, *, divided: bool = False
+        self, message: Message, source: MessageSource, *, divided: bool = False, n_copies: int = 0
     ) -> None:
         """Push a message; one that can never fit is divided, and its parts are pushed in turn.
 
         By the share that the target names; but parts that were to fit, and did not, are halved.
+        ``n_copies`` of it may be there already.
         """
         n_fragments = len(message)
         n_samples = n_fragments * self._config.n_samples_per_fragment
         result = await self._client.push(message.body, n_samples)
         self._record_attempts(result)
+        n_copies += result.n_copies
         if not result.too_large or n_fragments == 1:
-            again = self._disorderly is not None and await self._send_again(message, result)
-            self._record(message, result, sent_again=again)
+            n_copies += await self._send_again(message, result)
+            self._record(message, result, n_copies)
             return
         self._report.pushes_divided += 1
         share = min(
@@ -181,9 +183,9 @@ class WritePhase:
         source.limit_fragments(fitting)
         for part in message.divided(fitting):
             if self._report.refusal is not None and not self._config.allow_rejected:
-                part.settle(FragmentState.UNSENT, sent_again=False)
+                part.settle(FragmentState.UNSENT)
                 continue
-            await self._deliver(part, source, divided=True)
+            await self._deliver(part, source, divided=True, n_copies=n_copies)
 
     def _record_attempts(self, result: PushResult) -> None:
         report = self._report
@@ -194,20 +196,20 @@ class WritePhase:
         for service_ns in result.service_ns:
             report.service.record_us(service_ns // 1000)
 
-    async def _send_again(self, message: Message, result: PushResult) -> bool:
-        """Send a message again if that is to be done on purpose; return whether it was."""
+    async def _send_again(self, message: Message, result: PushResult) -> int:
+        """Send a message again if that is to be done on purpose; return how many copies it left."""
         disorderly = self._disorderly
         if disorderly is None or not disorderly.note(message.streams, result.state):
-            return False
+            return 0
         n_samples = len(message) * self._config.n_samples_per_fragment
         again = await self._client.push(message.body, n_samples, again=True)
         self._record_attempts(again)
         disorderly.note_duplicate(n_samples, again)
-        return True
+        return again.n_copies
 
-    def _record(self, message: Message, result: PushResult, *, sent_again: bool) -> None:
+    def _record(self, message: Message, result: PushResult, n_copies: int) -> None:
         report, n_fragments = self._report, len(message)
-        message.settle(result.state, sent_again=sent_again or result.n_attempts > 1)
+        message.settle(result.state, n_copies=n_copies)
         report.fragments_pushed += n_fragments
         report.push.record_us(result.total_ns // 1000)
         if result.state is FragmentState.ACKNOWLEDGED:

@@ -117,7 +117,7 @@ class Fragment:
 
     def acknowledged(self) -> None:
         """Say that the target has acknowledged the fragment, so that it must come back."""
-        self._ledger.settle(slice(0, 1), FragmentState.ACKNOWLEDGED, sent_again=False)
+        self._ledger.settle(slice(0, 1), FragmentState.ACKNOWLEDGED)
 
 
 class _Stream(ABC):

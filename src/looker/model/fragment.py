@@ -33,11 +33,17 @@ LEDGER_DTYPE: Final = np.dtype(
         ("fragment", "<u4"),
         ("cycle", "<u4"),
         ("state", "u1"),
-        ("sent_again", "u1"),
+        ("n_repeats", "u1"),
         ("reserved", "<u2"),
     ]
 )
-"""One row per pushed fragment, 32 bytes."""
+"""One row per pushed fragment, 32 bytes.
+
+The target may have ``n_repeats`` copies of it beside the first: as many as there were further
+attempts that it may have stored.
+"""
+MAX_REPEATS: Final = 255
+"""Stands for so many and more."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

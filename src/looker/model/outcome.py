@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -24,6 +25,16 @@ class Outcome(StrEnum):
     """Refused as it is, for good; nothing was stored."""
     REFUSED_PART = "refused_part"
     """Refused for good, and perhaps stored in part."""
+
+    @property
+    def may_have_stored(self) -> bool:
+        """Whether this attempt may have left a copy, of a part at least."""
+        return self in _MAY_HAVE_STORED
+
+
+_MAY_HAVE_STORED: Final = frozenset(
+    {Outcome.ACKNOWLEDGED, Outcome.TRANSIENT, Outcome.REPEATED, Outcome.REFUSED_PART}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from looker.model.fragment import MAX_REPEATS
 from looker.model.mismatch import MismatchExample, MismatchKind
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def align(
     first = np.ones(len(pairs_expected), np.bool_)
     first[1:] = pairs_expected[1:] != pairs_expected[:-1]
     again = ~first
-    repeat = again & expectation.sent_again[expectation.piece_of[pairs_expected]] & same
+    repeat = again & same & _may_repeat(expectation, pairs_expected, first)
     findings.retry_duplicates += int(np.count_nonzero(repeat))
     duplicate = again & same & ~repeat
     explain.pairs(MismatchKind.DUPLICATE, pairs_expected[duplicate], pairs_received[duplicate])
@@ -125,6 +126,17 @@ def align(
     late = _out_of_order(received)
     explain.unpaired(MismatchKind.OUT_OF_ORDER, late, beside=np.where(found[late], at[late], -1))
     return Aligned(pairs_expected[first], pairs_received[first], same[first])
+
+
+def _may_repeat(
+    expectation: Expectation, pairs_expected: NDArray[np.intp], first: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which pairs are no more copies of a sample than its pushes may have left."""
+    n_repeats = expectation.n_repeats[expectation.piece_of[pairs_expected]]
+    numbers = np.arange(len(pairs_expected))
+    n_before = numbers - np.maximum.accumulate(np.where(first, numbers, 0))
+    allowed: NDArray[np.bool_] = (n_before <= n_repeats) | (n_repeats == MAX_REPEATS)
+    return allowed
 
 
 def _out_of_order(received: Received) -> NDArray[np.intp]:

@@ -25,8 +25,9 @@ class Expectation:
 
     ``streams`` uint32, ``fragments`` uint32, ``positions`` int64 (of a piece's first sample in its
     fragment), ``counts`` int64, ``start_ns`` int64 (of the piece's first sample), ``rows`` intp
-    (which ledger row), and three flags: ``required`` (acknowledged: must be there; the others may
-    be), ``counted`` (of the cycle that is read), ``sent_again`` (pushed more than once).
+    (which ledger row), ``n_repeats`` uint8 (copies of a fragment that may be there beside the
+    first), and two flags: ``required`` (acknowledged: must be there; the others may be),
+    ``counted`` (of the cycle that is read).
     """
 
     content: Content
@@ -38,7 +39,7 @@ class Expectation:
     rows: NDArray[np.intp]
     required: NDArray[np.bool_]
     counted: NDArray[np.bool_]
-    sent_again: NDArray[np.bool_]
+    n_repeats: NDArray[np.uint8]
 
     @cached_property
     def n_samples(self) -> int:
@@ -142,7 +143,7 @@ class Expectation:
             self.rows[keep],
             self.required[keep],
             self.counted[keep],
-            self.sent_again[keep],
+            self.n_repeats[keep],
         )
 
     def between(self, begin_ns: int, end_ns: int) -> Expectation:

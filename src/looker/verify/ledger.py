@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from looker.model.fragment import LEDGER_DTYPE, FragmentState
+from looker.model.fragment import LEDGER_DTYPE, MAX_REPEATS, FragmentState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,13 +46,16 @@ class LedgerSlice:
         """Begin with nothing known."""
         self._settled = np.zeros(len(self._rows), np.bool_)
 
-    def settle(self, part: slice, state: FragmentState, *, sent_again: bool) -> None:
-        """Record what is known of some of these fragments; once for each."""
+    def settle(self, part: slice, state: FragmentState, *, n_copies: int = 0) -> None:
+        """Record what is known of some of these fragments; once for each.
+
+        ``n_copies`` is how many attempts the target may have stored.
+        """
         if self._settled[part].any():
             raise AssertionError("a fragment was settled twice")
         self._settled[part] = True
         self._rows["state"][part] = state
-        self._rows["sent_again"][part] = sent_again
+        self._rows["n_repeats"][part] = min(MAX_REPEATS, max(0, n_copies - 1))
         with self._lock:
             self._chunk.n_open -= len(self._rows[part])
 

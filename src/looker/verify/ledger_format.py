@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from looker.model.config import RunConfig
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 FILE_MAGIC: Final = b"LKLEDGER"
 BLOCK_MAGIC: Final = b"LKBLOCK\n"
 ALIGNMENT: Final = 32

@@ -199,7 +199,7 @@ def pages(
                 rows=part_numbers[by_stream],
                 required=part["state"] == FragmentState.ACKNOWLEDGED,
                 counted=_of_cycle(part, cycle),
-                sent_again=part["sent_again"] != 0,
+                n_repeats=part["n_repeats"],
             ),
         )
 

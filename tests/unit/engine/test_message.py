@@ -44,12 +44,12 @@ def test_the_parts_hold_all_fragments_in_order(n_fragments: int, size: int, n_pa
     assert len(parts) == n_parts
     assert b"".join(decompress(part.body, 10**6) for part in parts) == raw
     assert np.concatenate([part.streams for part in parts]).tolist() == whole.streams.tolist()
-    parts[0].settle(FragmentState.ACKNOWLEDGED, sent_again=False)
+    parts[0].settle(FragmentState.ACKNOWLEDGED, n_copies=1)
     for part in parts[1:]:
-        part.settle(FragmentState.REJECTED, sent_again=True)
+        part.settle(FragmentState.REJECTED, n_copies=2)
     rows = ledger.rows_of(0, n_fragments)
     assert rows["state"].tolist() == [1] * size + [2] * (n_fragments - size)
-    assert rows["sent_again"].tolist() == [0] * size + [1] * (n_fragments - size)
+    assert rows["n_repeats"].tolist() == [0] * size + [1] * (n_fragments - size)
 
 
 def test_parts_can_be_divided_again() -> None:

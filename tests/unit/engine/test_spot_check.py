@@ -119,7 +119,7 @@ def test_older_and_recent_fragments_are_read_by_turns_past_the_cache() -> None:
         )
         sums = rows_of(1, recent)["checksum"]
         encoded = EncodedBatch(batch, np.empty(0, np.uint8), np.zeros(7, np.int64), sums)
-        ledger.append(encoded, 1).settle(slice(0, 6), referee.ACKED, sent_again=False)
+        ledger.append(encoded, 1).settle(slice(0, 6), referee.ACKED, n_copies=1)
         watched.checks.enter(1, 1, ledger)
         report = await watched.after(4)
         n = 4 * FRAGMENTS_PER_CHECK

@@ -39,7 +39,7 @@ def fill(ledger: Ledger, n_batches: int) -> None:
     """Append and acknowledge one full chunk for each fragment number."""
     for fragment in range(n_batches):
         part = ledger.append(encoded(range(CHUNK_ROWS), fragment), cycle=fragment)
-        part.settle(slice(0, CHUNK_ROWS), ACKED, sent_again=False)
+        part.settle(slice(0, CHUNK_ROWS), ACKED, n_copies=1)
 
 
 def test_a_row_has_32_bytes() -> None:
@@ -48,19 +48,29 @@ def test_a_row_has_32_bytes() -> None:
 
 def test_rows_hold_what_was_settled(ledger: Ledger) -> None:
     part = ledger.append(encoded(range(5, 10), fragment=3), cycle=2)
-    part.settle(slice(0, 2), ACKED, sent_again=False)
-    part.settle(slice(2, 3), FragmentState.REJECTED, sent_again=True)
-    part.settle(slice(4, 5), FragmentState.INDETERMINATE, sent_again=True)
+    part.settle(slice(0, 2), ACKED, n_copies=1)
+    part.settle(slice(2, 3), FragmentState.REJECTED, n_copies=2)
+    part.settle(slice(4, 5), FragmentState.INDETERMINATE, n_copies=2)
     assert len(ledger) == 5
     rows = ledger.rows_of(0, 100)
     assert rows.dtype == LEDGER_DTYPE
     assert rows["stream"].tolist() == [5, 6, 7, 9]  # number 8 was never sent
     assert rows["state"].tolist() == [1, 1, 2, 3]
-    assert rows["sent_again"].tolist() == [0, 0, 1, 1]
+    assert rows["n_repeats"].tolist() == [0, 0, 1, 1]
     assert rows["start_ns"].tolist() == [1005, 1006, 1007, 1009]
     assert rows["checksum"].tolist() == [2**63 + 30 + n for n in (0, 1, 2, 4)]
     assert rows["fragment"].tolist() == [3] * 4
     assert rows["cycle"].tolist() == [2] * 4
+
+
+@pytest.mark.parametrize(
+    ("n_copies", "n_repeats"), [(0, 0), (1, 0), (2, 1), (255, 254), (256, 255), (9999, 255)]
+)
+def test_copies_beside_the_first_are_kept(n_copies: int, n_repeats: int) -> None:
+    ledger = Ledger()
+    part = ledger.append(encoded(range(1)), 0)
+    part.settle(slice(0, 1), ACKED, n_copies=n_copies)
+    assert ledger.rows_of(0, 1)["n_repeats"].tolist() == [n_repeats]
 
 
 def test_rows_are_sorted_and_chosen_by_stream(ledger: Ledger) -> None:
@@ -70,7 +80,7 @@ def test_rows_are_sorted_and_chosen_by_stream(ledger: Ledger) -> None:
         shuffled = EncodedBatch(
             batch.batch.take(order), batch.buffer, batch.offsets, batch.checksums[order]
         )
-        ledger.append(shuffled, 0).settle(slice(0, 4), ACKED, sent_again=False)
+        ledger.append(shuffled, 0).settle(slice(0, 4), ACKED, n_copies=1)
     rows = ledger.rows_of(1, 3)
     assert list(zip(rows["stream"].tolist(), rows["fragment"].tolist(), strict=True)) == [
         (stream, fragment) for stream in (1, 2) for fragment in (0, 1, 2)
@@ -88,10 +98,10 @@ def test_nothing_settled_is_nothing_sent(ledger: Ledger) -> None:
 
 def test_settling_twice_is_refused(ledger: Ledger) -> None:
     part = ledger.append(encoded(range(4)), 0)
-    part.settle(slice(0, 2), ACKED, sent_again=False)
+    part.settle(slice(0, 2), ACKED, n_copies=1)
     with pytest.raises(AssertionError, match="settled twice"):
-        part.settle(slice(1, 3), FragmentState.REJECTED, sent_again=False)
-    part.settle(slice(2, 4), ACKED, sent_again=False)
+        part.settle(slice(1, 3), FragmentState.REJECTED, n_copies=1)
+    part.settle(slice(2, 4), ACKED, n_copies=1)
     assert ledger.rows_of(0, 9)["state"].tolist() == [1] * 4
 
 
@@ -111,22 +121,22 @@ def test_full_chunks_go_to_disk_and_come_back(ledger: Ledger) -> None:
     assert rows["checksum"].tolist() == [2**63 + 10 * f + s for s in (17, 18) for f in range(4)]
     assert len(ledger.rows_of(0, CHUNK_ROWS)) == 4 * CHUNK_ROWS
     # it goes on after having been read
-    ledger.append(encoded(range(3), 4), 4).settle(slice(0, 3), ACKED, sent_again=False)
+    ledger.append(encoded(range(3), 4), 4).settle(slice(0, 3), ACKED, n_copies=1)
     assert on_disk(ledger) == 4 * CHUNK_ROWS
     assert ledger.rows_of(2, 3)["fragment"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_an_open_chunk_stays_in_memory_until_it_is_settled(ledger: Ledger) -> None:
     part = ledger.append(encoded(range(CHUNK_ROWS)), 0)
-    part.settle(slice(1, CHUNK_ROWS), ACKED, sent_again=False)
+    part.settle(slice(1, CHUNK_ROWS), ACKED, n_copies=1)
     late = ledger.append(encoded(range(CHUNK_ROWS), 1), 0)
     assert on_disk(ledger) == 0
-    part.settle(slice(0, 1), FragmentState.INDETERMINATE, sent_again=True)
+    part.settle(slice(0, 1), FragmentState.INDETERMINATE, n_copies=2)
     assert ledger.rows_of(0, 1)["state"].tolist() == [3]
     ledger.append(encoded(range(1), 2), 0)
     assert on_disk(ledger) == CHUNK_ROWS
     assert ledger.rows_of(0, 1)["state"].tolist() == [3]
-    late.settle(slice(0, CHUNK_ROWS), ACKED, sent_again=False)
+    late.settle(slice(0, CHUNK_ROWS), ACKED, n_copies=1)
     assert ledger.rows_of(0, 1)["state"].tolist() == [3, 1]
 
 
@@ -140,8 +150,8 @@ def test_a_roomy_limit_keeps_all_in_memory() -> None:
 
 def test_a_batch_larger_than_a_chunk(ledger: Ledger) -> None:
     n = CHUNK_ROWS + 7
-    ledger.append(encoded(range(n)), 0).settle(slice(0, n), ACKED, sent_again=False)
-    ledger.append(encoded(range(2), 1), 0).settle(slice(0, 2), ACKED, sent_again=False)
+    ledger.append(encoded(range(n)), 0).settle(slice(0, n), ACKED, n_copies=1)
+    ledger.append(encoded(range(2), 1), 0).settle(slice(0, 2), ACKED, n_copies=1)
     assert on_disk(ledger) == n
     assert ledger.rows_of(n - 2, n + 1)["stream"].tolist() == [n - 2, n - 1]
 
@@ -161,7 +171,7 @@ def test_forgetting_what_ended_before(memory_bytes: int) -> None:
     assert sorted(set(streams(ledger.rows_of(0, CHUNK_ROWS)))) == [
         CHUNK_ROWS - n for n in range(5, 0, -1)
     ]
-    ledger.append(encoded(range(2), 9), 9).settle(slice(0, 2), ACKED, sent_again=False)
+    ledger.append(encoded(range(2), 9), 9).settle(slice(0, 2), ACKED, n_copies=1)
     assert streams(ledger.rows_of(0, 2)) == [0, 1]
     assert len(ledger) == 17
     ledger.forget_before(10**9, width_ns=0)

@@ -26,6 +26,7 @@ from looker.verify import ledger_writer
 from looker.verify.ledger_format import (
     BLOCK_HEAD_BYTES,
     FILE_HEAD_BYTES,
+    FORMAT_VERSION,
     BlockHead,
     BlockKind,
     LedgerError,
@@ -114,7 +115,7 @@ def whole(ledger: LedgerFile, generation: int = 0, max_rows: int = 10**6) -> Row
 def test_rows_come_back_as_they_were_pushed(path: Path, writer: LedgerWriter) -> None:
     first, second = make_rows(range(6), range(2)), make_rows(range(6, 12), range(2))
     later = make_rows(range(6), range(2, 5), cycle=1)
-    later["state"][1], later["state"][2], later["sent_again"][2] = REJECTED, MAYBE, 1
+    later["state"][1], later["state"][2], later["n_repeats"][2] = REJECTED, MAYBE, 1
     append(writer, second, streams=(6, 12), worker=1)
     append(writer, first, streams=(0, 6))
     append(writer, later, streams=(0, 6))
@@ -157,7 +158,7 @@ def test_the_form_is_what_is_documented(path: Path, writer: LedgerWriter) -> Non
     append(writer, rows, streams=(3, 6), worker=9, generation=5)
     raw = path.read_bytes()
     magic, version, n_text, crc = struct.unpack_from("<8sIII", raw)
-    assert (magic, version, n_text % 32) == (b"LKLEDGER", 1, 0)
+    assert (magic, version, n_text % 32) == (b"LKLEDGER", FORMAT_VERSION, 0)
     assert zlib.crc32(raw[32 : 32 + n_text]) == crc
     block = raw[32 + n_text :]
     fields = struct.unpack_from("<8sIIIIIIQqqII", block)
@@ -197,7 +198,7 @@ def changed_text(**changes: Any) -> bytes:
     said = json.loads(HEADER.pack()[FILE_HEAD_BYTES:])
     text = json.dumps(said | changes).encode()
     text += b" " * (-len(text) % 32)
-    return struct.pack("<8sIII12x", b"LKLEDGER", 1, len(text), zlib.crc32(text)) + text
+    return struct.pack("<8sIII12x", b"LKLEDGER", FORMAT_VERSION, len(text), zlib.crc32(text)) + text
 
 
 SETTINGS = json.loads(HEADER.pack()[FILE_HEAD_BYTES:])["config"]
@@ -215,7 +216,7 @@ PACKED = HEADER.pack()
         (PACKED[:-1], "ends within its header"),
         (PACKED[:40] + b"?" + PACKED[41:], "has a damaged header"),
         (PACKED[:12] + b"\xff\xff\xff\xff" + PACKED[16:], "has a damaged header"),
-        (PACKED[:8] + b"\x02" + PACKED[9:], "is a ledger of format 2; .* reads format 1"),
+        (PACKED[:8] + b"\x01" + PACKED[9:], "is a ledger of format 1; .* reads format 2"),
         (changed_text(content_version=2), "was made by Looker .*, which writes other content"),
         (changed_text(config=SETTINGS | {"colour": 1}), "setting 'colour' is not known"),
         (changed_text(config=SETTINGS | {"seed": "x"}), "setting seed cannot be 'x'"),

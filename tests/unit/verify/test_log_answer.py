@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import referee
 from looker.errors import DecodeError
 from looker.model.config import Compressability
+from looker.model.fragment import MAX_REPEATS
 from looker.model.mismatch import MAX_EXAMPLES, MismatchKind
 from looker.verify.log_answer import LogAnswers
 from looker.verify.proof import ChecksumLedger
@@ -518,7 +519,7 @@ def again(times: int) -> Callable[[Elements], Any]:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_duplicates_of_a_fragment_that_was_sent_again_are_counted_apart(times: int) -> None:
-    history = HISTORY.changed(3, sent_again=True)
+    history = HISTORY.changed(3, n_repeats=times)
     proof = compare(forge(again(times)), history)
     assert summary(proof.findings) == {
         "n_expected": N,
@@ -529,8 +530,26 @@ def test_duplicates_of_a_fragment_that_was_sent_again_are_counted_apart(times: i
     assert proof.findings.examples == []
 
 
+@pytest.mark.parametrize(("n_repeats", "times", "found"), [(1, 3, 2), (2, 3, 1), (254, 256, 2)])
+def test_more_copies_than_attempts_are_duplicates(n_repeats: int, times: int, found: int) -> None:
+    history = HISTORY.changed(3, n_repeats=n_repeats)
+    assert summary(compare(forge(again(times)), history).findings) == {
+        "n_expected": N,
+        "n_validated": N,
+        "retry_duplicates": 4 * n_repeats,
+        "duplicate": 4 * found,
+    }
+
+
+def test_what_was_sent_ever_so_often_may_come_back_ever_so_often() -> None:
+    history = HISTORY.changed(3, n_repeats=MAX_REPEATS)
+    findings = compare(forge(again(MAX_REPEATS + 2)), history).findings
+    assert summary(findings)["retry_duplicates"] == 4 * (MAX_REPEATS + 2)
+    assert findings.examples == []
+
+
 def test_other_duplicates_are_no_retry_duplicates() -> None:
-    history = HISTORY.changed(2, sent_again=True)
+    history = HISTORY.changed(2, n_repeats=1)
     assert summary(compare(forge(again(1)), history).findings) == {
         "n_expected": N,
         "n_validated": N,
@@ -539,7 +558,7 @@ def test_other_duplicates_are_no_retry_duplicates() -> None:
 
 
 def test_a_corrupt_retry_duplicate_is_unexpected() -> None:
-    history = HISTORY.changed(3, sent_again=True)
+    history = HISTORY.changed(3, n_repeats=1)
 
     def change(elements: Elements) -> None:
         again(1)(elements)

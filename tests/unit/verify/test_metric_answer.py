@@ -289,7 +289,7 @@ def test_any_bit_of_a_timestamp_is_seen(bit: int) -> None:
 
 
 def test_retry_duplicates_and_optional_pieces(read: Any) -> None:
-    history = HISTORY.changed(3, sent_again=True).changed(1, state=MAYBE).changed(4, state=REJECTED)
+    history = HISTORY.changed(3, n_repeats=1).changed(1, state=MAYBE).changed(4, state=REJECTED)
     faithful = {"n_expected": 16, "n_validated": 16}
     proof = read(history.elements(), history)
     assert summary(proof.findings) == faithful

@@ -97,7 +97,7 @@ def assert_pages(history: History, found: list[Page], cycle: int) -> None:
             )
             assert bool(expectation.required[piece]) == (one.state is ACKED)
             assert bool(expectation.counted[piece]) == (one.cycle == cycle)
-            assert bool(expectation.sent_again[piece]) == one.sent_again
+            assert expectation.n_repeats[piece] == one.n_repeats
     first, end = found[0].start_ns, found[-1].end_ns
     assert seen == {key: time for key, time in times.items() if first <= time < end}
 
@@ -165,7 +165,7 @@ def test_halves_make_up_a_page(history: History, max_samples: int, cycle: int) -
                 one.expectation.rows,
                 one.expectation.required,
                 one.expectation.counted,
-                one.expectation.sent_again,
+                one.expectation.n_repeats,
                 strict=True,
             )
         }
@@ -175,7 +175,7 @@ def test_halves_make_up_a_page(history: History, max_samples: int, cycle: int) -
                 expectation.rows.tolist(),
                 expectation.required.tolist(),
                 expectation.counted.tolist(),
-                expectation.sent_again.tolist(),
+                expectation.n_repeats.tolist(),
                 strict=True,
             )
         )
