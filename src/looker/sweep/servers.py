@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.errors import TargetError
 from looker.model.url import redacted
+from looker.sweep import serve
 from looker.sweep.store import log_tail
 
 if TYPE_CHECKING:
@@ -27,14 +28,6 @@ COMMAND_LIMIT_S: Final = 600.0
 STOP_LIMIT_S: Final = 60.0
 """A server that ``serve`` runs is killed if it has not ended so long after SIGTERM."""
 _POLL_S: Final = 0.1
-_ENDING_WITH_PARENT: Final = """
-import ctypes, os, signal, sys
-PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-if os.getppid() == int(sys.argv[2]):
-    os.execv("/bin/sh", ["/bin/sh", "-c", sys.argv[1]])
-"""
-"""Runs a shell command that the kernel ends with SIGTERM when its parent is gone (prctl(2))."""
 
 
 class Stopped(Exception):  # noqa: N818 - no error: the user wants an end
@@ -74,9 +67,8 @@ class Server:
         if target.start is not None:
             self._command("start", target.start)
         if target.serve is not None:
-            # the shell becomes the server, which ends when the sweep does, however it does
-            words = [sys.executable, "-I", "-S", "-c", _ENDING_WITH_PARENT]
-            words += [f"exec {target.serve}", str(os.getpid())]
+            # it ends when the sweep does, however that does
+            words = [sys.executable, "-I", "-S", serve.__file__, target.serve, str(os.getpid())]
             self._served = self._spawn(target.serve, words, self._lock_fds)
         if target.is_started or target.ready_url is not None:
             self._wait_until_ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -209,3 +210,52 @@ time.sleep(1000)
         finally:
             sweep.kill()
     wait_until(lambda: not is_running(pid), "the server ends")
+
+
+SLEEPS = "sh -c 'echo $$ > {pid}; exec sleep 1000'"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "exec {sleeps}",
+        "WORD=x {sleeps}",
+        "cd {path} && {sleeps}",
+        "cd {path}; {sleeps} | cat",
+        "({sleeps}); true",
+        "{sleeps} & wait",
+    ],
+)
+@pytest.mark.parametrize("kill", [False, True])
+def test_any_shell_command_is_a_server_and_ends_as_a_whole(
+    tmp_path: Path, command: str, kill: bool
+) -> None:
+    pid_file = tmp_path / "pid"
+    words = command.format(sleeps=SLEEPS.format(pid=pid_file), path=tmp_path)
+    one = server(
+        tmp_path, lambda _urls: pid_file.exists() and bool(pid_file.read_text()), serve=words
+    )
+    one.bring_up()
+    pid = int(pid_file.read_text())
+    served = one._served
+    assert served is not None
+    assert is_running(pid)
+    assert one.fault() is None
+    if kill:
+        os.kill(pid, signal.SIGKILL)
+        wait_until(one.fault, "its end is noticed")
+    one.bring_down()
+    assert not is_running(pid)
+    assert not is_running(served.pid)
+
+
+def test_a_server_has_ended_when_all_that_it_started_has(tmp_path: Path) -> None:
+    """A shell ends at once, its children when they have put everything in order."""
+    slow = f"trap 'sleep 0.5; touch {tmp_path}/clean; exit' TERM; touch {tmp_path}/up; "
+    slow += "sleep 1000 & wait"
+    one = server(
+        tmp_path, lambda _urls: (tmp_path / "up").exists(), serve=f'sh -c "{slow}" | cat; true'
+    )
+    one.bring_up()
+    one.bring_down()
+    assert (tmp_path / "clean").exists()
