@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from looker.engine.messages import Phase, WorkerPlan
     from looker.engine.run_report import RunReport
     from looker.model.report import CycleReport
+    from looker.model.run_state import RunState
 
     Forward = Callable[[], Awaitable["Answer"]]
     Script = Callable[[int, Forward], Awaitable["Answer"]]
@@ -383,7 +384,7 @@ class SilentView:
     def phase_began(self, cycle: int, phase: Phase) -> None:
         pass
 
-    def progress(self, report: RunReport, cycle: int) -> None:
+    def progress(self, state: RunState, cycle: int) -> None:
         pass
 
     def cycle_ended(self, report: CycleReport) -> None:

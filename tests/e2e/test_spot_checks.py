@@ -8,12 +8,21 @@ import pytest
 
 from looker.wire.proto import prometheus_pb2
 from looker.wire.snappy import compress
-from servers import Answer, Proxy, embedded_target, looker
+from servers import (
+    Answer,
+    Proxy,
+    SilentView,
+    embedded_target,
+    looker,
+    run_config,
+    run_engine,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from looker.model.run_state import RunState
     from servers import Forward
 
 RUN: Final = (
@@ -59,6 +68,33 @@ def test_older_fragments_are_still_there(tmp_path: Path, target: str, mode: str)
         parts = [worker["spot_check"]["checks"] for worker in cycle["workers"]]
         assert sum(parts) == cycle["spot_check"]["checks"]
     assert "spot checks:" in result.stdout
+
+
+class Watching(SilentView):
+    state: RunState
+
+    def progress(self, state: RunState, cycle: int) -> None:
+        self.state = state
+
+
+def test_who_watches_the_run_sees_them(target: str) -> None:
+    view = Watching()
+    config = run_config(
+        target,
+        n_cycles=2,
+        stop_after_n_fragments=None,
+        stop_after_n_seconds=1.0,
+        spot_check_every_s=0.1,
+    )
+    report = run_engine(config, view=view)
+    found = report.totals().spot_check
+    assert found is not None
+    assert found.checks > 2
+    watched = [check for worker in view.state.snapshot() for check in worker.spot_checks]
+    assert sum(check.checks for check in watched) == found.checks
+    n_validated = sum(check.findings.n_validated for check in watched)
+    assert n_validated == found.findings.n_validated > 0
+    assert [worker.n_cycles for worker in view.state.snapshot()] == [2] * config.n_workers
 
 
 @pytest.mark.parametrize("mode", ["logs", "metrics"])

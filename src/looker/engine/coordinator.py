@@ -230,6 +230,7 @@ class Coordinator:
         part, report = self._report.part(news.worker, news.cycle), news.report
         before = SpotCheckReport() if part.spot_check is None else part.spot_check
         part.spot_check = report
+        self._state.hear(news.worker, news.cycle, report)
         n_new = report.findings.n_mismatches - before.findings.n_mismatches
         if n_new:
             LOG.error(

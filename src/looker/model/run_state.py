@@ -82,6 +82,12 @@ class WorkerState:
         """Read phases so far, to be added up."""
         return tuple(read for read in (self.past.read, self.part.read) if read is not None)
 
+    @property
+    def spot_checks(self) -> tuple[SpotCheckReport, ...]:
+        """Spot checks so far, to be added up."""
+        checks = (self.past.spot_check, self.part.spot_check)
+        return tuple(check for check in checks if check is not None)
+
 
 class RunState:
     """All workers of a run as they are now.
@@ -109,9 +115,17 @@ class RunState:
             self._workers[worker] = replace(self._workers[worker], up=up)
 
     def hear(
-        self, worker: int, cycle: int, report: WriteReport | ReadReport, *, over: bool = False
+        self,
+        worker: int,
+        cycle: int,
+        report: WriteReport | ReadReport | SpotCheckReport,
+        *,
+        over: bool = False,
     ) -> None:
-        """Note a worker's report of a phase as far as it is; ``over``: its cycle is completed."""
+        """Note a worker's report of a phase as far as it is; ``over``: its cycle is completed.
+
+        Spot checks are not a phase: they may be told of a cycle that is over already.
+        """
         # only one thread comes here, so that merging needs no lock
         state = self._workers[worker]
         past, part = state.past, state.part
@@ -119,8 +133,11 @@ class RunState:
             past, part = past.plus(part), self._part(cycle)
         if isinstance(report, WriteReport):
             part = replace(part, write=report)
-        else:
+        elif isinstance(report, ReadReport):
             part = replace(part, read=report)
+        else:
+            over = state.over and cycle == state.part.cycle
+            part = replace(part, spot_check=report)
         with self._lock:
             up = self._workers[worker].up
             self._workers[worker] = WorkerState(worker, part, past, up=up, over=over)

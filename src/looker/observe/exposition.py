@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from looker.clock import Clock
     from looker.model.histogram import Histogram
-    from looker.model.report import ReadReport, WriteReport
+    from looker.model.report import ReadReport, SpotCheckReport, WriteReport
     from looker.model.run_state import RunState, WorkerState
 
 LOG = logging.getLogger(__name__)
@@ -133,6 +133,20 @@ _READ_COUNTERS: Final[tuple[tuple[str, str, Callable[[ReadReport], float]], ...]
 )
 
 
+_SPOT_CHECK_COUNTERS: Final[tuple[tuple[str, str, Callable[[SpotCheckReport], float]], ...]] = (
+    (
+        "looker_spot_checks_total",
+        "Spot checks: older fragments that were read again while the run went on.",
+        lambda check: check.checks,
+    ),
+    (
+        "looker_spot_check_samples_validated_total",
+        "Samples that came back exactly as written in spot checks.",
+        lambda check: check.findings.n_validated,
+    ),
+)
+
+
 class RunCollector(Collector):
     """Makes metric families of a run's state, anew for every scrape."""
 
@@ -163,6 +177,9 @@ class RunCollector(Collector):
         for name, documentation, read in _READ_COUNTERS:
             totals = ((worker, sum(map(read, worker.reads))) for worker in workers)
             yield _counter(name, documentation, totals)
+        for name, documentation, checked in _SPOT_CHECK_COUNTERS:
+            totals = ((worker, sum(map(checked, worker.spot_checks))) for worker in workers)
+            yield _counter(name, documentation, totals)
         yield _labelled(
             "looker_push_responses_total",
             "Answers to push requests by HTTP status; what got none, by the name of its failure.",
@@ -179,7 +196,13 @@ class RunCollector(Collector):
             "looker_mismatches_total",
             "Differences between what was written and what was read, by kind.",
             "kind",
-            ((worker, _mismatches(worker)) for worker in workers),
+            ((worker, _mismatches(worker.reads)) for worker in workers),
+        )
+        yield _labelled(
+            "looker_spot_check_mismatches_total",
+            "Differences that spot checks have found, by kind.",
+            "kind",
+            ((worker, _mismatches(worker.spot_checks)) for worker in workers),
         )
         yield from _histograms(workers)
 
@@ -255,10 +278,9 @@ def _outcomes(worker: WorkerState) -> dict[str, int]:
     }
 
 
-def _mismatches(worker: WorkerState) -> dict[str, int]:
+def _mismatches(reports: Sequence[ReadReport | SpotCheckReport]) -> dict[str, int]:
     return {
-        kind.value: sum(read.findings.counts[kind] for read in worker.reads)
-        for kind in MismatchKind
+        kind.value: sum(report.findings.counts[kind] for report in reports) for kind in MismatchKind
     }
 
 

@@ -409,6 +409,7 @@ def _pushes(workers: Sequence[WorkerState]) -> Text:
 
 def _mismatches(workers: Sequence[WorkerState]) -> Text:
     n = sum(read.findings.n_mismatches for worker in workers for read in worker.reads)
+    n += sum(check.findings.n_mismatches for worker in workers for check in worker.spot_checks)
     return Text(f"{n:,}", style="bold red" if n else _LABEL)
 
 

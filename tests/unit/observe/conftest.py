@@ -10,7 +10,7 @@ import pytest
 from looker.model.config import Compressability, Mode, ReadApi, RunConfig
 from looker.model.histogram import Histogram
 from looker.model.mismatch import Findings, MismatchKind
-from looker.model.report import PhaseTimes, ReadReport, WriteReport
+from looker.model.report import PhaseTimes, ReadReport, SpotCheckReport, WriteReport
 from looker.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -93,6 +93,19 @@ def written() -> Callable[..., WriteReport]:
         )
 
     return write_report
+
+
+@pytest.fixture
+def has_checked() -> Callable[..., SpotCheckReport]:
+    """Return reports of spot checks; every figure is ``times`` a number of its own."""
+
+    def spot_check_report(times: int = 1) -> SpotCheckReport:
+        counts = dict.fromkeys(MismatchKind, 0)
+        counts[MismatchKind.MISSING] = 3 * times
+        findings = Findings(100 * times, 97 * times, counts=counts)
+        return SpotCheckReport(checks=11 * times, findings=findings)
+
+    return spot_check_report
 
 
 @pytest.fixture

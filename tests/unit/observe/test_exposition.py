@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from looker.model.config import RunConfig
-    from looker.model.report import ReadReport, WriteReport
+    from looker.model.report import ReadReport, SpotCheckReport, WriteReport
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "metrics.md"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -144,6 +144,40 @@ def test_counters_with_a_second_label(state: RunState) -> None:
             ("wrong_labels", 0),
         )
     }
+
+
+def test_spot_checks_are_counted_apart(
+    state: RunState, has_checked: Callable[..., SpotCheckReport]
+) -> None:
+    before = samples_of(text_of(state))
+    state.hear(0, 1, has_checked(1))
+    # so far, not since then
+    state.hear(0, 1, has_checked(2))
+    state.hear(0, 2, has_checked(4))
+    now = samples_of(text_of(state))
+    added = {key: now[key] - before[key] for key in now if now[key] != before[key]}
+    assert added == {
+        ("looker_worker_cycles_completed_total", (("worker", "0"),)): 1,
+        ("looker_spot_checks_total", (("worker", "0"),)): 66,
+        ("looker_spot_check_samples_validated_total", (("worker", "0"),)): 582,
+        (
+            "looker_spot_check_mismatches_total",
+            (("kind", "missing"), ("worker", "0")),
+        ): 18,
+    }
+
+
+def test_a_spot_check_does_not_begin_an_ended_cycle_again(
+    state: RunState,
+    has_checked: Callable[..., SpotCheckReport],
+    has_read: Callable[..., ReadReport],
+) -> None:
+    state.hear(0, 1, has_read(1), over=True)
+    state.hear(0, 1, has_checked())
+    assert state.snapshot()[0].n_cycles == 2
+    state.hear(0, 2, has_checked())
+    assert state.snapshot()[0].n_cycles == 2
+    assert not state.snapshot()[0].over
 
 
 def test_what_is_said_of_the_run(state: RunState) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from looker.model.config import RunConfig
-    from looker.model.report import ReadReport, WriteReport
+    from looker.model.report import ReadReport, SpotCheckReport, WriteReport
 
 LOG = logging.getLogger("looker.somewhere")
 CURSOR_HIDDEN, CURSOR_SHOWN = "\x1b[?25l", "\x1b[?25h"
@@ -130,6 +130,17 @@ def test_mismatches_of_earlier_cycles_stay_in_sight(
     view.phase_began(1, "write")
     assert "mismatches 7" in text_of(view)
     assert "cycle 2 of 3" in text_of(view)
+
+
+def test_what_spot_checks_have_found_is_in_sight(
+    config: RunConfig,
+    written: Callable[..., WriteReport],
+    has_checked: Callable[..., SpotCheckReport],
+) -> None:
+    state, view = writing(config, written, ManualClock())
+    state.hear(0, 0, has_checked(2))
+    view.phase_began(0, "write")
+    assert "mismatches 6" in text_of(view)
 
 
 def test_a_phase_that_ends_by_time(config: RunConfig, written: Callable[..., WriteReport]) -> None:
