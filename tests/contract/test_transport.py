@@ -20,9 +20,10 @@ from aiohttp.http_writer import StreamWriter
 from rawserver import Peer, RawServer, refused_url
 
 from looker import __version__
-from looker.backend import transport as transport_module
+from looker.backend import exchange
 from looker.backend.connections import connect
-from looker.backend.transport import AnswerTooLargeError, Transport, possibly_stored
+from looker.backend.exchange import AnswerTooLargeError
+from looker.backend.transport import Transport, possibly_stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -339,13 +340,13 @@ def test_closed_idle_connection_is_replaced(run: Run) -> None:
 def test_connection_lost_between_pool_and_first_byte(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected = transport_module._Attempt.connected
+    connected = exchange.Attempt.connected
 
     def connected_and_lost(attempt: Any, protocol: Any) -> None:
         connected(attempt, protocol)
         protocol.transport.abort()
 
-    monkeypatch.setattr(transport_module._Attempt, "connected", connected_and_lost)
+    monkeypatch.setattr(exchange.Attempt, "connected", connected_and_lost)
     with RawServer(answering) as server:
         assert not possibly_stored(failure(run, server.url, httpx.ConnectError))
         assert not possibly_stored(failure(run, server.url, httpx.ConnectError, body=None))
@@ -509,14 +510,14 @@ def test_stalled_write(run: Run, n_bytes: int) -> None:
 
 
 def test_stalled_write_of_the_last_bytes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    connected = transport_module._Attempt.connected
+    connected = exchange.Attempt.connected
 
     def connected_with_small_buffer(attempt: Any, protocol: Any) -> None:
         connected(attempt, protocol)
         sock = protocol.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
-    monkeypatch.setattr(transport_module._Attempt, "connected", connected_with_small_buffer)
+    monkeypatch.setattr(exchange.Attempt, "connected", connected_with_small_buffer)
     with RawServer(Peer.stall) as server:
         # Too little for the loop to make the writer wait.
         body = LARGE[:50_000]
@@ -528,13 +529,13 @@ def test_stalled_write_of_the_last_bytes(run: Run, monkeypatch: pytest.MonkeyPat
 def test_connection_lost_without_an_error_while_writing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connected = transport_module._Attempt.connected
+    connected = exchange.Attempt.connected
 
     def connected_and_lost_later(attempt: Any, protocol: Any) -> None:
         connected(attempt, protocol)
         asyncio.get_running_loop().call_later(0.1, protocol.transport.abort)
 
-    monkeypatch.setattr(transport_module._Attempt, "connected", connected_and_lost_later)
+    monkeypatch.setattr(exchange.Attempt, "connected", connected_and_lost_later)
     with RawServer(Peer.stall) as server:
         assert possibly_stored(failure(run, server.url, httpx.WriteError, body=LARGE))
     assert (server.n_connections, server.requests) == (1, [])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from looker.backend.api import AnswerSizeError
-from looker.backend.transport import AnswerTooLargeError, possibly_stored
+from looker.backend.exchange import AnswerTooLargeError
+from looker.backend.transport import possibly_stored
 from looker.errors import TargetError
 from looker.model.fragment import FragmentState
 from looker.model.outcome import Classified, Outcome

@@ -110,7 +110,7 @@ class Probe:
 
         An answer that is too long tells nothing.
         """
-        from looker.backend.transport import AnswerTooLargeError  # noqa: PLC0415
+        from looker.backend.exchange import AnswerTooLargeError  # noqa: PLC0415
 
         try:
             answer = self.get(path)

@@ -8,9 +8,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 
+from looker.backend.exchange import AnswerTooLargeError
 from looker.backend.probe import reason_of
 from looker.backend.tls import context_for
-from looker.backend.transport import AnswerTooLargeError, Transport
+from looker.backend.transport import Transport
 from looker.errors import TargetError
 from looker.model.target_usage import OFF
 from looker.model.url import redacted
