@@ -69,7 +69,7 @@ class WritePhase:
         self._stop = stop
         self._end = end
         self._acked_ns = acked_ns
-        self._news = asyncio.Event()
+        self._idle: list[asyncio.Future[Message | None]] = []
         self._report = WriteReport()
         self._disorderly: Disorderly | None = None
         if disorder is not None:
@@ -112,7 +112,7 @@ class WritePhase:
             body_bytes_estimate=config.payload_bytes_per_fragment * config.n_fragments_per_message,
             n_writers=self._n_writers,
             clock=self._clock,
-            wake=lambda: _call_soon(loop, self._news.set),
+            wake=lambda: _call_soon(loop, self._hand_out),
         )
         self._report.times = PhaseTimes(self._clock.wall_ns())
         self._begun_ns, self._cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
@@ -139,23 +139,43 @@ class WritePhase:
         return report
 
     async def _write(self, source: MessageSource) -> None:
-        while True:
-            message = source.take()
-            if message is None:
-                if source.exhausted:
-                    self._news.set()
-                    return
-                self._news.clear()
-                begun = self._clock.monotonic_ns()
-                await self._news.wait()
-                self._report.starved_s += (self._clock.monotonic_ns() - begun) / 1e9
-                continue
+        loop = asyncio.get_running_loop()
+        while (message := await self._next(source)) is not None:
             await self._deliver(message, source)
             source.resolve(message)
-            # a message that waited for this one may go now
-            self._news.set()
+            if self._idle:
+                # those that waited for this one may go now: one of them here, as soon as that
+                loop.call_soon(self._hand_out)
             if self._report.refusal is not None and not self._config.allow_rejected:
                 source.stop()
+
+    async def _next(self, source: MessageSource) -> Message | None:
+        """Return the next message, as soon as there is one; None if none will come."""
+        message = source.take()
+        if message is not None or source.exhausted:
+            return message
+        waiting: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        self._idle.append(waiting)
+        begun = self._clock.monotonic_ns()
+        message = await waiting
+        self._report.starved_s += (self._clock.monotonic_ns() - begun) / 1e9
+        return message
+
+    def _hand_out(self) -> None:
+        """Give each message that is ready to one idle writer; end all if none will come.
+
+        To wake them all, for one of them to find something, would cost as much as a push does.
+        """
+        source, idle = self._source, self._idle
+        while source is not None and idle:
+            if idle[-1].done():
+                # its writer was cancelled
+                idle.pop()
+                continue
+            message = source.take()
+            if message is None and not source.exhausted:
+                return
+            idle.pop().set_result(message)
 
     async def _deliver(
         self, message: Message, source: MessageSource, *, divided: bool = False, n_copies: int = 0
@@ -259,7 +279,6 @@ class WritePhase:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             source.stop()
-            self._news.set()
             # retries may still take their time, unless the whole run is to end
             await self._stop.wait()
             await asyncio.sleep(_IN_FLIGHT_GRACE_S)
