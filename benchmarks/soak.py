@@ -1,13 +1,14 @@
 """Soak: runs with random parameters, with and without injected faults, for as long as is wanted.
 
     python benchmarks/soak.py --seconds 1800
+    python benchmarks/soak.py --seconds 1800 --logs-url http://127.0.0.1:3100
 
 Each run draws its parameters from the whole option space, and its target: the embedded one (as any
-of the servers that it can be like, often with a fault) or a real Prometheus, which lives as long
-as the soak. A run is judged against what its target says it has injected: a fault that was not
-reported is *missed*, a report of something that was not injected is a *false alarm*. Beside them
-one run goes on all the time, whose memory is watched. Both counts must be 0 in the end; exit code
-1 says they are not.
+of the servers that it can be like, often with a fault) or a real one: that of a URL, for metrics
+by default a Prometheus that lives as long as the soak. A run is judged against what its target
+says it has injected: a fault that was not reported is *missed*, a report of something that was not
+injected is a *false alarm*. Beside them one run goes on all the time, whose memory is watched. Both
+counts must be 0 in the end; exit code 1 says they are not.
 """
 
 from __future__ import annotations
@@ -70,18 +71,25 @@ def injected_by(url: str) -> Counter[str]:
     return +found
 
 
-def soak(seconds: float, seed: int, directory: Path) -> tuple[Tally, list[tuple[float, float]]]:
-    """Return the tally, and the memory of the run that goes on: (s since its start, MB)."""
+def soak(
+    seconds: float, seed: int, directory: Path, urls: dict[str, str]
+) -> tuple[Tally, list[tuple[float, float]]]:
+    """Return the tally, and the memory of the run that goes on: (s since its start, MB).
+
+    ``urls`` are those of real servers, by mode.
+    """
     rng = random.Random(seed)  # noqa: S311 - drawing parameters is no secret
     tally = Tally()
     end = time.monotonic() + seconds
-    with _prometheus(directory) as prometheus, _steady(directory, prometheus, tally) as memory:
+    with contextlib.ExitStack() as stack:
+        if "metrics" not in urls and (prometheus := stack.enter_context(_prometheus(directory))):
+            urls = {**urls, "metrics": prometheus.url}
+        memory = stack.enter_context(_steady(directory, urls.get("metrics"), tally))
         while time.monotonic() < end:
-            drawn = draw(rng, with_prometheus=prometheus is not None)
+            drawn = draw(rng, urls)
             tally.parameter_sets += 1
             if drawn.like is None:
-                assert prometheus is not None
-                _run(directory, drawn, prometheus.url, tally)
+                _run(directory, drawn, urls[drawn.mode], tally)
             else:
                 with embedded_target(directory, *drawn.target_arguments) as url:
                     _run(directory, drawn, url, tally)
@@ -154,7 +162,7 @@ def _prometheus(directory: Path) -> Iterator[Prometheus | None]:
 
 @contextlib.contextmanager
 def _steady(
-    directory: Path, prometheus: Prometheus | None, tally: Tally
+    directory: Path, real_url: str | None, tally: Tally
 ) -> Iterator[list[tuple[float, float]]]:
     """Run cycles without end, and watch the memory of coordinator and worker together."""
     memory: list[tuple[float, float]] = []
@@ -165,7 +173,7 @@ def _steady(
         "--metrics-time-increment-ms", "100", "--min-lag-seconds", "5", "--max-lag-seconds", "60",
         "--stop-write-after-n-fragments-per-stream", "4", "--n-workers", "1",
     )  # fmt: skip
-    url = (prometheus.url,) if prometheus is not None else ("--change-streams-every-n-cycles", "1")
+    url = (real_url,) if real_url is not None else ("--change-streams-every-n-cycles", "1")
     with Run(directory, *arguments, *url) as run:
 
         def watch() -> None:
@@ -241,10 +249,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--seed", type=int, default=None, help="default: random")
+    for mode, of in (("logs", "a Loki"), ("metrics", "a Prometheus, Cortex or Mimir")):
+        parser.add_argument(f"--{mode}-url", help=f"of {of} that takes what it is sent")
     given = parser.parse_args()
+    urls = {"logs": given.logs_url, "metrics": given.metrics_url}
+    urls = {mode: url for mode, url in urls.items() if url is not None}
     seed = random.randrange(2**32) if given.seed is None else given.seed  # noqa: S311 - as above
     with tempfile.TemporaryDirectory(prefix="looker-soak-") as directory:
-        tally, memory = soak(given.seconds, seed, Path(directory))
+        tally, memory = soak(given.seconds, seed, Path(directory), urls)
     early, late = growth(memory)
     figures = {
         "seed": seed,

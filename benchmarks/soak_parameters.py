@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Container
 
 _MAX_SAMPLES: Final = 300_000
 _MAX_LINE_BYTES: Final = 30_000_000
@@ -68,7 +69,7 @@ _SLOW: Final = ("loki-default", "cortex-default")
 
 @dataclass(frozen=True)
 class Drawn:
-    """One run: mode, arguments, and its target; ``like`` None is the real Prometheus."""
+    """One run: mode, arguments, and its target; ``like`` None is a real server."""
 
     mode: str
     arguments: tuple[str, ...]
@@ -82,14 +83,14 @@ class Drawn:
         return self.arguments[self.arguments.index("--n-cycles") + 1] == "1"
 
     def __str__(self) -> str:
-        against = "Prometheus" if self.like is None else " ".join(self.target_arguments)
+        against = "a real server" if self.like is None else " ".join(self.target_arguments)
         return f"looker {self.mode} {' '.join(self.arguments)} against {against}"
 
 
-def draw(rng: random.Random, *, with_prometheus: bool) -> Drawn:
-    """Draw a run of some seconds."""
+def draw(rng: random.Random, real_modes: Container[str]) -> Drawn:
+    """Draw a run of some seconds; half of those of ``real_modes`` are for a real server."""
     mode = rng.choice(("logs", "metrics"))
-    real = mode == "metrics" and with_prometheus and rng.random() < 0.5
+    real = mode in real_modes and rng.random() < 0.5
     like = None if real else rng.choice(_LIKE[mode])
     fault = None
     if like is not None and rng.random() < 0.5:
