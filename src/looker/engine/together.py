@@ -24,9 +24,5 @@ async def together(works: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     finally:
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        for task in tasks:
-            # seen: the first one is what is raised
-            if not task.cancelled():
-                task.exception()
+        # what the others end with is seen, and is not what is raised
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -18,7 +18,7 @@ import threading
 from collections import Counter
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -58,6 +58,7 @@ LAG_BOUNDS_US: Final = (
     *(1_280_000 * step >> 1 << doublings for doublings in range(9) for step in (2, 3)),
     *(1_280_000 << doublings for doublings in (9, 10, 11)),
 )
+_T = TypeVar("_T")
 _OTHER: Final = "other"
 _WORKER: Final = ("worker",)
 
@@ -131,8 +132,6 @@ _READ_COUNTERS: Final[tuple[tuple[str, str, Callable[[ReadReport], float]], ...]
         lambda read: read.payload_bytes_validated,
     ),
 )
-
-
 _SPOT_CHECK_COUNTERS: Final[tuple[tuple[str, str, Callable[[SpotCheckReport], float]], ...]] = (
     (
         "looker_spot_checks_total",
@@ -171,15 +170,11 @@ class RunCollector(Collector):
             "Cycles that a worker has completed.",
             ((worker, worker.n_cycles) for worker in workers),
         )
-        for name, documentation, written in _WRITE_COUNTERS:
-            totals = ((worker, sum(map(written, worker.writes))) for worker in workers)
-            yield _counter(name, documentation, totals)
-        for name, documentation, read in _READ_COUNTERS:
-            totals = ((worker, sum(map(read, worker.reads))) for worker in workers)
-            yield _counter(name, documentation, totals)
-        for name, documentation, checked in _SPOT_CHECK_COUNTERS:
-            totals = ((worker, sum(map(checked, worker.spot_checks))) for worker in workers)
-            yield _counter(name, documentation, totals)
+        yield from _totals(_WRITE_COUNTERS, [(worker, worker.writes) for worker in workers])
+        yield from _totals(_READ_COUNTERS, [(worker, worker.reads) for worker in workers])
+        yield from _totals(
+            _SPOT_CHECK_COUNTERS, [(worker, worker.spot_checks) for worker in workers]
+        )
         yield _labelled(
             "looker_push_responses_total",
             "Answers to push requests by HTTP status; what got none, by the name of its failure.",
@@ -282,6 +277,16 @@ def _mismatches(reports: Sequence[ReadReport | SpotCheckReport]) -> dict[str, in
     return {
         kind.value: sum(report.findings.counts[kind] for report in reports) for kind in MismatchKind
     }
+
+
+def _totals(
+    counters: Sequence[tuple[str, str, Callable[[_T], float]]],
+    parts: Sequence[tuple[WorkerState, Sequence[_T]]],
+) -> Iterator[CounterMetricFamily]:
+    """Yield each counter as the sum over a worker's reports."""
+    for name, documentation, of in counters:
+        totals = ((worker, sum(map(of, reports))) for worker, reports in parts)
+        yield _counter(name, documentation, totals)
 
 
 def _counter(
