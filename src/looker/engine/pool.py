@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.context
 import signal
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from looker.engine.channel import DamagedMessageError, Inbox, Outbox
 from looker.spawning import held_back
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Pool(Protocol):
         ...
 
     def send(self, worker: int, message: ToWorker) -> None:
-        """Send a message to a worker; nothing happens if it is gone."""
+        """Send a message to a worker, without waiting for it; nothing happens if it is gone."""
         ...
 
     def poll(self, timeout_s: float) -> list[FromWorker | Ended]:
@@ -55,9 +57,9 @@ class Pool(Protocol):
 @dataclass(slots=True)
 class _Local:
     process: BaseProcess
-    commands: Connection[Any, Any]
-    results: Connection[Any, Any]
-    drained: bool = False
+    commands: Outbox
+    results: Inbox
+    damaged: bool = False
     reported: bool = False
 
 
@@ -78,7 +80,9 @@ def own_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
 
 
-_HELD_BACK = {signal.SIGINT, signal.SIGTERM}
+_HELD_BACK: Final = {signal.SIGINT, signal.SIGTERM}
+_KILLED_S: Final = 5.0
+"""How long a process that was killed is waited for: it may hang within the kernel."""
 
 
 class LocalPool:
@@ -112,31 +116,37 @@ class LocalPool:
             # the other ends belong to the worker alone, so that its end closes them
             command_reader.close()
             result_writer.close()
-            self._workers[number] = _Local(process, command_writer, result_reader)
+            self._workers[number] = _Local(process, Outbox(command_writer), Inbox(result_reader))
 
     def send(self, worker: int, message: ToWorker) -> None:
-        """Send a message to a worker; nothing happens if it is gone."""
-        try:
-            self._workers[worker].commands.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            return
+        """Send a message to a worker, without waiting for it; nothing happens if it is gone."""
+        self._workers[worker].commands.put(message)
 
     def poll(self, timeout_s: float) -> list[FromWorker | Ended]:
         """Return what has come in, waiting up to ``timeout_s`` for the first.
 
         All that a worker has sent comes before the news of its end.
         """
-        waiting: list[Any] = [one.results for one in self._workers.values() if not one.drained]
+        waiting: list[Any] = [
+            one.results for one in self._workers.values() if not one.results.ended
+        ]
         waiting += [one.process.sentinel for one in self._workers.values() if not one.reported]
         if not waiting:
             return []
         wait(waiting, timeout_s)
         news: list[FromWorker | Ended] = []
         for number, one in self._workers.items():
-            self._receive(one, news)
-            if not one.reported and one.drained and not one.process.is_alive():
+            one.commands.flush()
+            # asked first, so that all that it wrote is there to be read
+            gone = not one.process.is_alive()
+            news += self._received(one)
+            if (
+                gone
+                and not one.reported
+                and (one.results.ended or not wait([one.results.fileno()], 0))
+            ):
                 one.reported = True
-                news.append(_ended(number, one.process.exitcode))
+                news.append(_ended(number, one))
         return news
 
     def kill(self, worker: int) -> None:
@@ -145,23 +155,34 @@ class LocalPool:
 
     def close(self, grace_s: float) -> None:
         """Wait up to ``grace_s`` for all workers to leave, then end those that have not."""
+        end_s = time.monotonic() + grace_s
         for one in self._workers.values():
-            one.process.join(grace_s)
+            one.process.join(max(0.0, end_s - time.monotonic()))
+        for one in self._workers.values():
             if one.process.is_alive():
                 one.process.kill()
-                one.process.join()
+                one.process.join(_KILLED_S)
             one.commands.close()
             one.results.close()
 
-    def _receive(self, one: _Local, news: list[FromWorker | Ended]) -> None:
+    @staticmethod
+    def _received(one: _Local) -> list[FromWorker | Ended]:
+        if one.results.ended:
+            return []
         try:
-            while not one.drained and one.results.poll():
-                news.append(one.results.recv())
-        except (EOFError, OSError):
-            one.drained = True
+            return one.results.take()
+        except DamagedMessageError:
+            one.damaged = one.results.ended = True
+            one.process.kill()
+            return []
 
 
-def _ended(number: int, exit_code: int | None) -> Ended:
+def _ended(number: int, one: _Local) -> Ended:
+    exit_code = one.process.exitcode
+    if one.damaged:
+        return Ended(number, clean=False, how="what it sent was no message: it was killed")
+    if exit_code == 0 and one.results.is_torn:
+        return Ended(number, clean=False, how="it ended in the middle of a message")
     if exit_code == 0:
         return Ended(number, clean=True, how="exit code 0")
     if exit_code is not None and exit_code < 0:

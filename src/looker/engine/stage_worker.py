@@ -16,7 +16,7 @@ from looker.backend.api import api_for
 from looker.backend.client import Client
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
-from looker.engine.channel import Sender
+from looker.engine.channel import DamagedMessageError, Receiver, Sender
 from looker.engine.messages import (
     Finished,
     MeasureStages,
@@ -90,14 +90,15 @@ def _listen(
     asked: asyncio.Queue[float | None],
 ) -> None:
     """Hand commands to the loop: seconds, or None for the end; leave if the parent is gone."""
+    receiver = Receiver(commands)
     try:
         while True:
-            match commands.recv():
+            match receiver.get():
                 case MeasureStages(seconds):
                     loop.call_soon_threadsafe(asked.put_nowait, seconds)
                 case Stop():
                     loop.call_soon_threadsafe(asked.put_nowait, None)
-    except (EOFError, OSError):
+    except (EOFError, OSError, DamagedMessageError):
         os._exit(ExitCode.INTERNAL)
     except RuntimeError:
         # the loop is closed: this worker is through, and nobody waits for commands

@@ -21,7 +21,7 @@ from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.clock import SystemClock
 from looker.engine.allocator import return_freed_memory
-from looker.engine.channel import Sender
+from looker.engine.channel import DamagedMessageError, Receiver, Sender
 from looker.engine.ledger_keeper import LedgerKeeper
 from looker.engine.messages import (
     Alive,
@@ -349,16 +349,17 @@ class Worker:
 
     def _listen(self, commands: Connection[Any, Any], loop: asyncio.AbstractEventLoop) -> None:
         """Hand commands to the loop; leave at once if the coordinator is gone."""
+        receiver = Receiver(commands)
         try:
             while True:
-                match commands.recv():
+                match receiver.get():
                     case Stop():
                         loop.call_soon_threadsafe(self._stop.set)
                     case EndWrite():
                         loop.call_soon_threadsafe(self._end_write.set)
                     case Go() as gate:
                         loop.call_soon_threadsafe(self._open, gate)
-        except (EOFError, OSError):
+        except (EOFError, OSError, DamagedMessageError):
             os._exit(ExitCode.INTERNAL)
         except RuntimeError:
             # the loop is closed: this worker is through, and nobody waits for commands
