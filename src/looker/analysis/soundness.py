@@ -39,6 +39,8 @@ def _faults(report: Report) -> Iterator[str]:
         yield f"ended with the verdict {one_line(str(plain['verdict']), _MAX_CHARS)}"
     elif plain["exit_code"] not in _NO_FAULT:
         yield f"ended with exit code {plain['exit_code']}"
+    if plain.get("stood_still_s"):
+        yield "stood still for a while, stopped or with the machine asleep (stood_still_s)"
     write = report.totals.get("write") or {}
     if write.get("limited_by") in _HELD_BACK:
         yield f"limited by {write['limited_by']}: their throughput is not the target's capacity"

@@ -7,7 +7,6 @@ the exception.
 from __future__ import annotations
 
 import asyncio
-import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -20,10 +19,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from looker.clock import Clock
+
 _T = TypeVar("_T")
 
 # Below this size, copying the body behind the headers costs less than a second write.
 _COPY_LIMIT_BYTES: Final = 64 * 2**10
+_LEAST_LEFT_S: Final = 0.1
 
 
 class AnswerTooLargeError(httpx.ReadError):
@@ -52,8 +54,10 @@ class Attempt:
 
     __slots__ = (
         "_body",
+        "_clock",
         "_connection",
         "_deadline_at",
+        "_deadline_ns",
         "_expiry",
         "_loop",
         "answered",
@@ -63,8 +67,10 @@ class Attempt:
         "started_ns",
     )
 
-    def __init__(self, body: Buffer | None, deadline_s: float | None) -> None:
+    def __init__(self, body: Buffer | None, deadline_s: float | None, clock: Clock) -> None:
         self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._deadline_ns = 0
         self._body = body if isinstance(body, bytes) else memoryview(body or b"").cast("B")
         self._deadline_at = None if deadline_s is None else self._loop.time() + deadline_s
         self._expiry: asyncio.TimerHandle | None = None
@@ -99,8 +105,10 @@ class Attempt:
         if self._deadline_at is not None:
             # one timer, where asyncio.timeout costs as much as the rest of an attempt
             self._expiry = self._loop.call_at(self._deadline_at, self._expire)
+            left_s = self._deadline_at - self._loop.time()
+            self._deadline_ns = self._clock.monotonic_ns() + int(left_s * 1e9)
         self.phase = Phase.WRITING
-        self.started_ns = time.monotonic_ns()
+        self.started_ns = self._clock.monotonic_ns()
         body = self._body
         if not body:
             transport.write(head + b"\r\n")
@@ -118,7 +126,7 @@ class Attempt:
     def succeed(self) -> None:
         """Note that the answer is complete."""
         if not self.answered.done():
-            self.ended_ns = time.monotonic_ns()
+            self.ended_ns = self._clock.monotonic_ns()
             self.answered.set_result(None)
 
     def fail(self, failure: httpx.TransportError) -> None:
@@ -133,6 +141,11 @@ class Attempt:
         self.answered.cancel()
 
     def _expire(self) -> None:
+        left_s = (self._deadline_ns - self._clock.monotonic_ns()) / 1e9
+        if left_s > _LEAST_LEFT_S:
+            # the event loop's clock has gone on while this process stood still
+            self._expiry = self._loop.call_later(left_s, self._expire)
+            return
         phase = self.phase
         transport = cast("Connection", self._connection).transport
         # the last bytes may have been handed to the transport, but not yet to the kernel

@@ -16,6 +16,7 @@ import httpx
 from looker.backend.connections import Origin, Route, connect, parsed
 from looker.backend.exchange import AnswerTooLargeError, Attempt, Connection, Phase
 from looker.backend.http1 import AnswerReader, Headers
+from looker.clock import SystemClock
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Buffer
+
+    from looker.clock import Clock
 
 MAX_ANSWER_BYTES: Final = 256 * 2**20
 
@@ -58,7 +61,8 @@ class Transport(httpx.AsyncBaseTransport):
     """A pool of at most ``max_connections`` connections, of the event loop that first uses it.
 
     ``connect_timeout_s`` bounds name lookup, connecting and TLS handshake together. Environment
-    proxies are used with ``trust_env`` only, and for http only.
+    proxies are used with ``trust_env`` only, and for http only. What ``clock`` leaves out counts
+    neither as service time nor for the deadline.
     """
 
     def __init__(
@@ -68,11 +72,13 @@ class Transport(httpx.AsyncBaseTransport):
         connect_timeout_s: float = 5.0,
         ssl_context: ssl.SSLContext | None = None,
         trust_env: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._max_connections = max_connections
         self._connect_timeout_s = connect_timeout_s
         self._ssl_context = ssl_context
         self._trust_env = trust_env
+        self._clock = clock or SystemClock()
         self._free = asyncio.Semaphore(max_connections)
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: set[Connection] = set()
@@ -102,7 +108,7 @@ class Transport(httpx.AsyncBaseTransport):
         if deadline_s is not None and deadline_s <= 0:
             raise httpx.PoolTimeout("deadline over before anything was sent")
         route, head = self._head(method, url, headers)
-        attempt = Attempt(body, deadline_s)
+        attempt = Attempt(body, deadline_s, self._clock)
         free = self._free
         if free.locked():
             await attempt.within_deadline(free.acquire())

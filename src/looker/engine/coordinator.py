@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from looker.clock import STANDSTILL_S, RunningClock, asleep_ns
 from looker.engine.messages import (
     Alive,
     EndWrite,
@@ -95,6 +96,8 @@ class Coordinator:
         self._config = config
         self._pool = pool
         self._clock = clock
+        # what counts is the time in which this process could hear a worker
+        self._running = RunningClock(clock)
         self._view = view
         self._save = save
         self._hang_s = hang_s
@@ -113,6 +116,7 @@ class Coordinator:
         self._heard_ns: dict[int, int] = {}
         self._went_back_s: dict[int, float] = {}
         self._passed: dict[Go, set[int]] = {}
+        self._asleep_ns = 0
         self._stop_since_ns: int | None = None
         self._kill_all = False
 
@@ -123,7 +127,7 @@ class Coordinator:
             for share in shares(self._config)
         ]
         self._alive = {plan.share.worker for plan in plans}
-        now = self._clock.monotonic_ns()
+        now, self._asleep_ns = self._running.monotonic_ns(), asleep_ns()
         self._heard_ns = dict.fromkeys(self._alive, now)
         self._report.workers = {number: WorkerRecord(number) for number in sorted(self._alive)}
         previous = self._catch_signals()
@@ -146,7 +150,7 @@ class Coordinator:
         return self._report
 
     def _hear(self, news: FromWorker | Ended) -> None:
-        self._heard_ns[news.worker] = self._clock.monotonic_ns()
+        self._heard_ns[news.worker] = self._running.monotonic_ns()
         match news:
             case Ready(worker, pid, host):
                 record = self._report.workers[worker]
@@ -184,7 +188,7 @@ class Coordinator:
         self._view.progress(self._state, news.cycle)
 
     def _hear_series(self, news: Progress | WriteEnded | ReadEnded) -> None:
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self._running.monotonic_ns()
         self._report.series.hear(news.worker, news.cycle, news.report, now_ns)
 
     def _warn_of_wall_time(self, worker: int, report: WriteReport) -> None:
@@ -299,7 +303,7 @@ class Coordinator:
 
     def _begin(self, gate: Go) -> None:
         if self._stop_since_ns is None:
-            self._report.series.begin(self._clock.wall_ns(), self._clock.monotonic_ns())
+            self._report.series.begin(self._clock.wall_ns(), self._running.monotonic_ns())
             if gate.phase is Phase.WRITE or not self._config.skip_read:
                 self._view.phase_began(gate.cycle, gate.phase)
                 if self._watch is not None:
@@ -308,7 +312,7 @@ class Coordinator:
 
     def _stop_all(self) -> None:
         if self._stop_since_ns is None:
-            self._stop_since_ns = self._clock.monotonic_ns()
+            self._stop_since_ns = self._running.monotonic_ns()
             self._broadcast(Stop())
 
     def _broadcast(self, message: Go | Stop | EndWrite) -> None:
@@ -317,7 +321,8 @@ class Coordinator:
 
     def _look_after_workers(self) -> None:
         """End workers that hang, and those that do not leave when told to."""
-        now = self._clock.monotonic_ns()
+        now = self._running.monotonic_ns()
+        self._note_standstill()
         if self._report.interrupted:
             self._stop_all()
         too_long_stopping = (
@@ -332,6 +337,19 @@ class Coordinator:
                 self._accounted_for.add(worker)
                 self._fail(f"worker {worker} hangs: no sign of life for {silent_s:.0f} s")
                 self._pool.kill(worker)
+
+    def _note_standstill(self) -> None:
+        """Tell once for how long all of the run stood still, stopped by a signal or asleep."""
+        asleep_s = (asleep_ns() - self._asleep_ns) / 1e9
+        still_s = self._running.stood_still_ns / 1e9 + (asleep_s if asleep_s > STANDSTILL_S else 0)
+        new_s = still_s - self._report.stood_still_s
+        if new_s > STANDSTILL_S:
+            self._report.stood_still_s = still_s
+            LOG.warning(
+                "the run stood still for %.0f s (stopped as by Ctrl-Z, or the machine was asleep):"
+                " no figure and no time limit counts that",
+                new_s,
+            )
 
     def _catch_signals(self) -> dict[int, Any]:
         """Let the first SIGINT or SIGTERM end the run in order, and a second one at once."""

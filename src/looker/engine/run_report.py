@@ -81,6 +81,8 @@ class RunReport:
     finished_ns: int = 0
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     interrupted: bool = False
+    stood_still_s: float = 0.0
+    """How long all of it was stopped, or asleep with its machine."""
     faults: list[str] = field(default_factory=list)
     ledger: LedgerFacts | None = None
     """What is read back; None where a run writes and reads."""
@@ -212,6 +214,7 @@ class RunReport:
             "exit_code": int(self._exit_code(sums, thresholds)),
             "thresholds": thresholds,
             "interrupted": self.interrupted,
+            "stood_still_s": self.stood_still_s,
             "faults": self.faults,
             "started_at": rfc3339(self.started_ns),
             "finished_at": rfc3339(self.finished_ns),

@@ -19,7 +19,7 @@ from looker.backend.api import api_for
 from looker.backend.client import Client
 from looker.backend.tls import context_for
 from looker.backend.transport import Transport
-from looker.clock import SystemClock
+from looker.clock import RunningClock, SystemClock
 from looker.engine.allocator import return_freed_memory
 from looker.engine.channel import DamagedMessageError, Receiver, Sender
 from looker.engine.ledger_keeper import LedgerKeeper
@@ -80,7 +80,7 @@ def worker_main(
     # jitter must differ between workers, and needs no more
     random.seed(mix64(plan.config.seed + index))
     try:
-        uvloop.run(Worker(plan, sender, SystemClock()).run(commands))
+        uvloop.run(Worker(plan, sender, RunningClock(SystemClock())).run(commands))
         sender.put(Finished(index))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the coordinator must know
         summary = f"{type(error).__name__}: {error}"
@@ -133,7 +133,9 @@ class Worker:
         limit = max(self._share.n_writers, self._share.n_readers) + 1
         tls = context_for(self._target.url, config)
         try:
-            async with Transport(max_connections=limit, ssl_context=tls) as transport:
+            async with Transport(
+                max_connections=limit, ssl_context=tls, clock=self._clock
+            ) as transport:
                 api = api_for(self._target)
                 client = Client(
                     transport,
@@ -323,6 +325,8 @@ class Worker:
     async def _heartbeat(self) -> None:
         worker = self._share.worker
         while True:
+            # what is not read at least this often has stood still
+            self._clock.monotonic_ns()
             if self._phase is None:
                 self._sender.offer(Alive(worker))
             else:
