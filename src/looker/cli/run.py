@@ -123,7 +123,7 @@ def coordinated(
 
 def shown(report: RunReport, saver: Saver) -> ExitCode:
     """Print what a run has come to, and return its exit code."""
-    show(report.to_json())
+    show(report.told())
     if saver.error is not None:
         return gravest([report.exit_code, saver.error.exit_code])
     LOG.info("report: %s", report.config.report)
@@ -175,7 +175,7 @@ class Saver:
         if self._path is None:
             return
         try:
-            write_atomically(self._path, report.to_json())
+            write_atomically(self._path, report.told())
         except LookerError as error:
             LOG.error("%s", error)  # noqa: TRY400 - one line, no traceback
             self.error = error

@@ -24,6 +24,7 @@ from looker.engine.messages import (
     WorkerPlan,
     WriteEnded,
 )
+from looker.engine.paced import Paced
 from looker.engine.partition import shares
 from looker.engine.pool import Ended, Pool
 from looker.engine.run_report import LedgerFacts, RunReport, WorkerRecord
@@ -86,7 +87,7 @@ class Coordinator:
         ledger_facts: LedgerFacts | None = None,
         watch: UsageWatch | None = None,
     ) -> None:
-        """``save`` is given the report after every cycle and at the end.
+        """``save`` is given the report at the end, and after a cycle if that takes 1 % of the time.
 
         ``watch`` asks the target what it uses, as long as the run goes on. ``state`` is kept up to
         date for those who watch the run from other threads. Workers append to ``ledger``. With
@@ -100,6 +101,7 @@ class Coordinator:
         self._running = RunningClock(clock)
         self._view = view
         self._save = save
+        self._saving = Paced(self._save_report, clock)
         self._hang_s = hang_s
         self._target = target
         self._state = RunState(config, clock.wall_ns()) if state is None else state
@@ -110,6 +112,7 @@ class Coordinator:
         )
         self._watch = watch
         self._ledger_failed = False
+        self._left_out = False
         self._alive: set[int] = set()
         self._ready: set[int] = set()
         self._accounted_for: set[int] = set()
@@ -139,6 +142,7 @@ class Coordinator:
                 for news in self._pool.poll(_TICK_S):
                     self._hear(news)
                 self._look_after_workers()
+                self._saving.do_if_due()
         finally:
             self._pool.close(0.0 if self._kill_all else _STOP_GRACE_S)
             if self._watch is not None:
@@ -146,7 +150,7 @@ class Coordinator:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._report.finished_ns = self._clock.wall_ns()
-            self._save_report()
+            self._saving.do()
         return self._report
 
     def _hear(self, news: FromWorker | Ended) -> None:
@@ -279,15 +283,21 @@ class Coordinator:
         if gate.phase is Phase.WRITE:
             self._begin(Go(gate.cycle, Phase.READ))
             return
-        self._report.archive_before(gate.cycle)
+        self._archive_before(gate.cycle)
         self._view.cycle_ended(cycle)
         self._report.finished_ns = self._clock.wall_ns()
         if self._is_end(cycle):
             self._stop_all()
             return
         if not self._config.is_last(gate.cycle):
-            self._save_report()
+            self._saving.want()
             self._begin(Go(gate.cycle + 1, Phase.WRITE))
+
+    def _archive_before(self, cycle: int) -> None:
+        left_out = self._report.archive_before(cycle)
+        if left_out is not None and not self._left_out:
+            self._left_out = True
+            self._note_fault(f"the report lacks cycles: they cannot be kept in {left_out}")
 
     def _save_report(self) -> None:
         self._report.usage = None if self._watch is None else self._watch.snapshot()

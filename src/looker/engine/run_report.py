@@ -7,13 +7,13 @@ import os
 import re
 import sys
 import tempfile
-from collections import deque
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.by_hand import by_hand
+from looker.engine.cycle_archive import CycleArchive
 from looker.engine.run_series import RunSeries
 from looker.errors import ExitCode, LookerError
 from looker.model.config import NS_PER_S, VerifyMode
@@ -33,7 +33,7 @@ from looker.model.verdict import CHECKED, Verdict, gravest, worst
 from looker.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from looker.model.target_usage import TargetUsage
 
 RECENT_CYCLES: Final = 16
-"""So many completed cycles are kept as they came; of earlier ones, JSON and sums."""
-MAX_ARCHIVED_CYCLES: Final = 1000
+"""So many completed cycles are kept as they came; of earlier ones, JSON on disk, and sums."""
+MAX_ARCHIVED_CYCLES: Final = 10_000
 MAX_ARCHIVED_PARTS: Final = 1000
 """So many workers' parts of archived cycles are kept, of the newest ones."""
 
@@ -69,9 +69,9 @@ class LedgerFacts:
 class RunReport:
     """A run as far as it has come.
 
-    A run may have any number of cycles, so the oldest ones are archived: first as JSON, then
-    without the workers' parts, then only in the sums, which always cover all cycles: the totals
-    those that are measured, the warm-up those before them.
+    A run may have any number of cycles, so the oldest ones are archived: first as JSON on disk,
+    then without the workers' parts, then only in the sums, which always cover all cycles: the
+    totals those that are measured, the warm-up those before them.
     """
 
     config: RunConfig
@@ -89,15 +89,15 @@ class RunReport:
     usage: TargetUsage | None = None
     """What the target used, as far as is known; None where it is not asked."""
     series: RunSeries = field(init=False)
-    _archive: deque[dict[str, Any]] = field(
-        default_factory=lambda: deque(maxlen=MAX_ARCHIVED_CYCLES)
-    )
+    _archive: CycleArchive = field(init=False)
     _archived: Totals = field(default_factory=Totals)
     _archived_warm_up: Totals = field(default_factory=Totals)
 
     def __post_init__(self) -> None:
         """Let the series know which cycle is the first measured one."""
         self.series = RunSeries(self.config.n_warm_up_cycles)
+        n_parts = max(1, MAX_ARCHIVED_PARTS // self.config.n_workers)
+        self._archive = CycleArchive(MAX_ARCHIVED_CYCLES, n_parts)
 
     def part(self, worker: int, cycle: int) -> CycleReport:
         """Return a worker's report of a cycle, made on first use."""
@@ -118,24 +118,29 @@ class RunReport:
 
     def cycles(self) -> list[CycleReport]:
         """Return the cycles that were begun, but for those that are archived."""
-        numbers = {cycle for record in self._records() for cycle in record.cycles}
-        return [self.cycle(number) for number in sorted(numbers)]
+        return [self.cycle(number) for number in self._numbers()]
 
-    def archive_before(self, cycle: int) -> None:
-        """Archive the oldest of the cycles before ``cycle``, which all workers have completed."""
-        for past in self.cycles():
-            if past.cycle >= cycle - RECENT_CYCLES:
-                return
+    def archive_before(self, cycle: int) -> str | None:
+        """Archive the oldest of the cycles before ``cycle``, which all workers have completed.
+
+        Returns why cycles are left out of the archive, if they are; the sums still have them.
+        """
+        for number in self._numbers():
+            if number >= cycle - RECENT_CYCLES:
+                break
+            past = self.cycle(number)
             self._archive.append(self._cycle_json(past))
-            n_whole = MAX_ARCHIVED_PARTS // max(1, len(self.workers))
-            if len(self._archive) > n_whole:
-                self._archive[-n_whole - 1]["workers"] = []
             if self.config.is_warm_up(past.cycle):
                 self._archived_warm_up = self._archived_warm_up.plus(past)
             else:
                 self._archived = self._archived.plus(past)
             for record in self._records():
                 record.cycles.pop(past.cycle, None)
+        return self._archive.error
+
+    def _numbers(self) -> list[int]:
+        """Return which cycles are not archived, of those that were begun."""
+        return sorted({cycle for record in self._records() for cycle in record.cycles})
 
     def totals(self) -> Totals:
         """Return what all measured cycles that were begun have come to."""
@@ -196,6 +201,14 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, of schema version 1."""
+        told = self.told()
+        return {**told, "cycles": list(told["cycles"])}
+
+    def told(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values but for ``cycles``, which can be iterated over.
+
+        They are read from disk each time, as all of them may take much memory.
+        """
         sums = totals, warm_up = self._sums()
         thresholds = self._thresholds(totals)
         added = {
@@ -231,7 +244,7 @@ class RunReport:
                 "limits": dict(self.target.limits),
             },
             **({} if self.ledger is None else {"ledger": dict(self.ledger.facts)}),
-            "cycles": [*self._archive, *map(self._cycle_json, self.cycles())],
+            "cycles": ToldCycles(self._archive, [self._cycle_json(one) for one in self.cycles()]),
             "warm_up": (
                 {"cycles": warm_up.n_cycles, **self._sums_json(warm_up)}
                 if self.config.n_warm_up_cycles
@@ -311,6 +324,25 @@ class RunReport:
         return [part for part in parts if part.read is not None]
 
 
+class ToldCycles:
+    """A report's cycles: those that are archived, and the newest ones."""
+
+    def __init__(self, archive: CycleArchive, newest: list[dict[str, Any]]) -> None:
+        self._archive = archive
+        self._newest = newest
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the cycles as JSON-ready values; OSError where they cannot be read back."""
+        yield from map(json.loads, self._archive)
+        yield from self._newest
+
+    def texts(self) -> Iterator[str]:
+        """Yield the cycles as JSON; those that are archived in one line each."""
+        yield from self._archive
+        for cycle in self._newest:
+            yield _indented(cycle, 2)
+
+
 def _verdict(sums: Iterable[Totals]) -> Verdict:
     return worst(verdict for one in sums for verdict in one.verdicts)
 
@@ -334,10 +366,10 @@ def _plain(value: Any) -> Any:
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report so that the file is always a whole one; LookerError says what failed."""
-    write_text_atomically(path, text_of(report))
+    write_text_atomically(path, pieces_of(report))
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, pieces: Iterable[str]) -> None:
     """Write a report in whatever form, as ``write_atomically`` does.
 
     What is no regular file (``/dev/stdout``, a pipe) is written to, not replaced, even where it
@@ -346,36 +378,61 @@ def write_text_atomically(path: Path, text: str) -> None:
     temporary = None
     try:
         if is_systems(path):
-            _write_to_device(path, text)
+            _write_to_device(path, pieces)
             return
         # a symbolic link stays one
         real = path.resolve()
         if real.exists() and not real.is_file():
-            real.write_text(text, encoding="utf-8")
+            with real.open("w", encoding="utf-8") as file:
+                file.writelines(pieces)
             return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(real)
+        temporary = None
     except OSError as error:
+        raise LookerError(f"cannot write the report {path}: {error.strerror or error}") from error
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise LookerError(f"cannot write the report {path}: {error.strerror or error}") from error
 
 
-def text_of(report: Mapping[str, Any]) -> str:
-    """Return a report as JSON, indented; each list of its ``series`` is one line.
+def pieces_of(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a report as JSON, indented, in pieces.
 
-    ValueError for a number that JSON has not.
+    Each list of its ``series``, and each cycle that was archived, is one line. ValueError for a
+    number that JSON has not.
     """
-    rest = {key: value for key, value in report.items() if key != "series"}
-    text = json.dumps(rest, indent=2, allow_nan=False)
-    if "series" in report:
-        text = f'{text.removesuffix("}").rstrip()},\n  "series": {_in_lines(report["series"])}\n}}'
-    return text + "\n"
+    before = "{\n  "
+    for key, value in report.items():
+        yield f"{before}{json.dumps(key)}: "
+        before = ",\n  "
+        if isinstance(value, ToldCycles):
+            yield from _listed(value.texts())
+        elif key == "series":
+            yield _in_lines(value)
+        else:
+            yield _indented(value, 1)
+    yield "\n}\n"
+
+
+def _listed(items: Iterable[str]) -> Iterator[str]:
+    """Yield a list of texts that are JSON, as the value of a report's field."""
+    before = "["
+    for item in items:
+        yield f"{before}\n    {item}"
+        before = ","
+    yield "[]" if before == "[" else "\n  ]"
+
+
+def _indented(value: Any, level: int) -> str:
+    """Return a value as JSON whose lines, but for the first, stand ``level`` steps further in."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    return text.replace("\n", "\n" + level * "  ")
 
 
 def _in_lines(series: Mapping[str, Any], indent: str = "  ") -> str:
@@ -396,15 +453,16 @@ def is_systems(path: Path) -> bool:
     return path.absolute().parts[1:2] in (("dev",), ("proc",))
 
 
-def _write_to_device(path: Path, text: str) -> None:
+def _write_to_device(path: Path, pieces: Iterable[str]) -> None:
     """Write to an open file where a path names one, at its own position, else to the device."""
     named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
     number = re.fullmatch(r"/(?:dev|proc/self)/fd/([0-9]+)", str(path))
     if number is not None:
         named = int(number.group(1))
     if named is None:
-        path.write_text(text, encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
         return
     sys.stdout.flush()
     with os.fdopen(os.dup(named), "w", encoding="utf-8") as file:
-        file.write(text)
+        file.writelines(pieces)

@@ -335,7 +335,7 @@ class Worker:
 
     async def _pass(self, gate: Go) -> bool:
         """Wait until the coordinator allows a phase; False if it wants an end instead."""
-        if not self._config.align_phases and gate != Go(0, Phase.WRITE):
+        if not self._is_closed(gate):
             return not self._stop.is_set()
         opened = asyncio.ensure_future(self._gate(gate).wait())
         stopped = asyncio.ensure_future(self._stop.wait())
@@ -345,11 +345,17 @@ class Worker:
         self._gates.pop(gate, None)
         return not self._stop.is_set()
 
+    def _is_closed(self, gate: Go) -> bool:
+        """Tell whether a phase has to be waited for."""
+        return self._config.align_phases or gate == Go(0, Phase.WRITE)
+
     def _gate(self, gate: Go) -> asyncio.Event:
         return self._gates.setdefault(gate, asyncio.Event())
 
     def _open(self, gate: Go) -> None:
-        self._gate(gate).set()
+        # one that nobody passes would be kept for good
+        if self._is_closed(gate):
+            self._gate(gate).set()
 
     def _listen(self, commands: Connection[Any, Any], loop: asyncio.AbstractEventLoop) -> None:
         """Hand commands to the loop; leave at once if the coordinator is gone."""

@@ -17,31 +17,39 @@ if TYPE_CHECKING:
 
 _INDENT: Final = "    "
 _LEAST_ROOM: Final = 20
+_MAX_CYCLES: Final = 10
+"""Of further cycles only their number is told."""
 
 
 def show_examples(report: Mapping[str, Any], console: Console) -> None:
-    """Print the examples of all cycles of a report (schema version 1).
+    """Print the examples of a report's (schema version 1) cycles, the first ones that have some.
 
     Lines that are to be copied are not wrapped: the terminal does that by itself.
     """
     # that of the run, where its ledger is read back
     mode = report.get("ledger", report)["mode"]
-    found_in = [
-        (f"cycle {cycle['cycle']}{_kind(cycle)}{beside}", cycle.get(name))
+    found_in = (
+        (f"cycle {cycle['cycle']}{_kind(cycle)}{beside}", cycle[name])
         for cycle in report["cycles"]
         for name, beside in (("read", ""), ("spot_check", ", spot checks"))
-    ]
+        if cycle.get(name) is not None
+    )
+    n_shown = n_more = 0
     for title, read in found_in:
-        if read is None:
-            continue
         found = {kind: n for kind, n in read["mismatches"].items() if n}
+        if n_shown == _MAX_CYCLES:
+            n_more += bool(found)
+            continue
         if found:
+            n_shown += 1
             counts = ", ".join(f"{n:,} {kind}" for kind, n in found.items())
             first = "; the first of them:" if read["examples"] else ""
             console.print(Text(f"\n{title}: {counts}{first}"))
         for example in read["examples"]:
             for line, wrapped in _lines(example, mode, console.width):
                 console.print(line, soft_wrap=not wrapped)
+    if n_more:
+        console.print(Text(f"\nmismatches of {n_more:,} more cycles: see the report"))
 
 
 def _kind(cycle: Mapping[str, Any]) -> str:

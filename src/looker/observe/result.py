@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, Group
@@ -43,22 +44,27 @@ _NONE: Final = "-"
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what a run, or reading back a ledger, has come to, from its report (version 1)."""
     console = console or Console(highlight=False)
-    cycles = [cycle for cycle in report["cycles"] if not cycle.get("warm_up")]
     room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
-    shown = cycles[-max(1, min(room, _MAX_CYCLES)) :]
+    newest: deque[Mapping[str, Any]] = deque(maxlen=max(1, min(room, _MAX_CYCLES)))
+    n_cycles = 0
+    for cycle in report["cycles"]:
+        if not cycle.get("warm_up"):
+            n_cycles += 1
+            newest.append(cycle)
+    shown = list(newest)
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     for cycle in shown:
         name = f"cycle {cycle['cycle']}" if cycle["write"] is not None else "all cycles"
         table.add_column(name, justify="right")
-    if len(cycles) > 1:
+    if n_cycles > 1:
         table.add_column("total", justify="right")
         shown = [*shown, report["totals"]]
     unit = "entries" if report.get("ledger", report)["mode"] == "logs" else "samples"
     for name, cells in _rows(shown, unit):
         table.add_row(name, *cells)
     title = Text(_title(report), style="italic", overflow="fold")
-    figures = [table] if cycles else []
+    figures = [table] if n_cycles else []
     console.print(Group(title, *figures, *_warm_up(report, unit)))
     show_examples(report, console)
     console.print(Group(*_verdict(report, unit)))

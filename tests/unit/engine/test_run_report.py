@@ -11,7 +11,7 @@ import pytest
 from looker.backend.api import Target
 from looker.backend.outcomes import Product
 from looker.engine import run_report
-from looker.engine.run_report import RunReport, WorkerRecord, text_of, write_atomically
+from looker.engine.run_report import RunReport, WorkerRecord, pieces_of, write_atomically
 from looker.errors import LookerError
 from looker.model.config import ReadApi
 from looker.model.mismatch import MismatchKind
@@ -177,7 +177,7 @@ def test_lists_of_the_series_are_lines_of_the_file() -> None:
     for number in range(3):
         whole.series.hear(0, number, whole.workers[0].cycles[0].write, (2 * number + 2) * SECOND)
     found = whole.to_json()
-    text = text_of(found)
+    text = "".join(pieces_of(found))
     # tuples are lists in JSON
     assert json.loads(text) == json.loads(json.dumps(found))
     assert list(json.loads(text)) == list(found)
@@ -189,6 +189,19 @@ def test_lists_of_the_series_are_lines_of_the_file() -> None:
 def test_a_password_does_not_reach_the_report() -> None:
     assert redacted("http://me:secret@host:1/p") == "http://***@host:1/p"
     assert redacted("http://host:1/p") == "http://host:1/p"
+
+
+def test_the_file_has_all_cycles_those_that_are_archived_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    whole, none = report(40, archived=True), report(0, archived=False)
+    write_atomically(path, whole.told())
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text) == json.loads(json.dumps(whole.to_json()))
+    assert list(json.loads(text)) == list(whole.to_json())
+    assert sum(line.startswith('    {"cycle":') for line in text.splitlines()) == 40 - 17
+    assert text.count('\n      "cycle": ') == 17
+    write_atomically(path, none.told())
+    assert json.loads(path.read_text(encoding="utf-8"))["cycles"] == []
 
 
 def test_the_file_is_always_whole(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def write_page(path: Path, page: str) -> int:
     UsageError where it cannot be written.
     """
     try:
-        write_text_atomically(path, page)
+        write_text_atomically(path, [page])
     except LookerError as error:
         raise UsageError(_OPTION, str(error)) from error
     return len(page.encode())
