@@ -203,7 +203,7 @@ class Sweep:
             run.target,
             place / SERVER_LOG_FILE,
             lambda urls: is_ready(urls, config),
-            lambda: self._n_signals > 0,
+            lambda: self._n_signals,
             self._store.lock_fd,
         )
 

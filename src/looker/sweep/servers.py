@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from looker.errors import TargetError
 from looker.model.url import redacted
-from looker.sweep import serve
+from looker.sweep import supervisor
 from looker.sweep.store import log_tail
 
 if TYPE_CHECKING:
@@ -21,12 +23,19 @@ if TYPE_CHECKING:
 
     from looker.sweep.definition import SweepTarget
 
+LOG = logging.getLogger(__name__)
+
 READY_PATHS: Final = ("/ready", "/-/ready")
 """Loki, Cortex and Mimir answer the first, Prometheus the second."""
 COMMAND_LIMIT_S: Final = 600.0
 """A start, stop or reset command that takes longer is ended."""
 STOP_LIMIT_S: Final = 60.0
 """A server that ``serve`` runs is killed if it has not ended so long after SIGTERM."""
+AT_ONCE_S: Final = 2.0
+"""How long a stop command may take where the sweep is to end at once."""
+_KILL_LIMIT_S: Final = 10.0
+_ANSWER_S: Final = 5.0
+"""How much longer than it may take to be ready the last answer is waited for."""
 _POLL_S: Final = 0.1
 
 
@@ -37,7 +46,7 @@ class Stopped(Exception):  # noqa: N818 - no error: the user wants an end
 class Server:
     """One target for the time of one run; ``log`` takes what its commands print.
 
-    What fails raises TargetError, which says what, and Stopped as soon as ``stopped`` says so.
+    What fails raises TargetError, which says what, and Stopped as soon as the sweep is to end.
     """
 
     def __init__(
@@ -45,17 +54,18 @@ class Server:
         target: SweepTarget,
         log: Path,
         is_ready: Callable[[Sequence[str]], bool],
-        stopped: Callable[[], bool],
+        n_signals: Callable[[], int],
         lock_fd: int | None = None,
     ) -> None:
         """``is_ready`` tells whether one of the URLs answers with success.
 
-        A server that ``serve`` runs holds ``lock_fd`` as long as it lives.
+        With the first of ``n_signals`` the sweep is to end in order, with the second at once. A
+        server that ``serve`` runs holds ``lock_fd`` as long as it lives.
         """
         self._target = target
         self._log = log
         self._is_ready = is_ready
-        self._stopped = stopped
+        self._n_signals = n_signals
         self._lock_fds = () if lock_fd is None else (lock_fd,)
         self._served: subprocess.Popen[bytes] | None = None
 
@@ -67,9 +77,7 @@ class Server:
         if target.start is not None:
             self._command("start", target.start)
         if target.serve is not None:
-            # it ends when the sweep does, however that does
-            words = [sys.executable, "-I", "-S", serve.__file__, target.serve, str(os.getpid())]
-            self._served = self._spawn(target.serve, words, self._lock_fds)
+            self._served = self._spawn("serve", target.serve, self._lock_fds)
         if target.is_started or target.ready_url is not None:
             self._wait_until_ready()
 
@@ -80,42 +88,75 @@ class Server:
         return f"the server {_ended(self._served.returncode)}{self._said()}"
 
     def bring_down(self) -> None:
-        """Stop the target; TargetError where that fails."""
-        if self._target.stop is not None:
-            # also where the sweep is to end: what was started is stopped
-            self._command("stop", self._target.stop, stopped=lambda: False)
+        """Stop the target; TargetError where that fails.
+
+        What was started is stopped also where the sweep is to end, but for AT_ONCE_S at most where
+        it is to end at once; what the sweep itself runs is killed then.
+        """
+        try:
+            if self._target.stop is not None:
+                self._command("stop", self._target.stop, until_n_signals=2, grace_s=AT_ONCE_S)
+        finally:
+            self._end_served()
+
+    def _end_served(self) -> None:
         served, self._served = self._served, None
         if served is None or served.poll() is not None:
             return
         served.terminate()
-        try:
-            served.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            _kill(served)
-            raise TargetError(
-                f"the server did not end within {STOP_LIMIT_S:.0f} s of SIGTERM: it was killed"
-            ) from None
+        end_s = time.monotonic() + STOP_LIMIT_S
+        while served.poll() is None:
+            at_once = self._n_signals() > 1
+            if at_once or time.monotonic() > end_s:
+                self._kill(served)
+                if at_once:
+                    return
+                raise TargetError(
+                    f"the server did not end within {STOP_LIMIT_S:.0f} s of SIGTERM: it was killed"
+                )
+            time.sleep(_POLL_S)
+        self._complain_of_what_is_left(served)
 
-    def _command(self, name: str, command: str, stopped: Callable[[], bool] | None = None) -> None:
-        process = self._spawn(command, ["/bin/sh", "-c", command])
-        deadline = time.monotonic() + COMMAND_LIMIT_S
+    def _command(
+        self, name: str, command: str, *, until_n_signals: int = 1, grace_s: float = 0.0
+    ) -> None:
+        process = self._spawn("command", command)
+        begun_s = time.monotonic()
         while process.poll() is None:
-            if (stopped or self._stopped)():
-                _kill(process)
+            took_s = time.monotonic() - begun_s
+            if self._n_signals() >= until_n_signals and took_s >= grace_s:
+                self._kill(process)
+                if name == "stop":
+                    LOG.warning("stop was ended: what it should have stopped may still run")
                 raise Stopped
-            if time.monotonic() > deadline:
-                _kill(process)
+            if took_s > COMMAND_LIMIT_S:
+                self._kill(process)
                 raise TargetError(f"{name}: took longer than {COMMAND_LIMIT_S:.0f} s: {command}")
             time.sleep(_POLL_S)
         if process.returncode:
             raise TargetError(f"{name}: {command!r} {_ended(process.returncode)}{self._said()}")
 
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End a command and all that it has started, in other sessions too, at once."""
+        process.send_signal(signal.SIGUSR1)
+        try:
+            process.wait(_KILL_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._complain_of_what_is_left(process)
+
+    def _complain_of_what_is_left(self, process: subprocess.Popen[bytes]) -> None:
+        if process.returncode == supervisor.UNENDED:
+            LOG.warning("what a command started is still there%s", self._said())
+
     def _wait_until_ready(self) -> None:
         target = self._target
         urls = [target.ready_url] if target.ready_url else _ready_urls(target.options["url"])
         deadline = time.monotonic() + target.ready_timeout_s
-        while not self._is_ready(urls):
-            if self._stopped():
+        while not self._answers(urls, deadline + _ANSWER_S):
+            if self._n_signals():
                 raise Stopped
             fault = self.fault()
             if fault is not None:
@@ -131,14 +172,35 @@ class Server:
             # another server answers at its address
             raise TargetError(fault)
 
+    def _answers(self, urls: Sequence[str], deadline_s: float) -> bool:
+        """Ask once whether it is ready; an answer that takes its time holds up no signal."""
+        found: list[bool | BaseException] = []
+
+        def ask() -> None:
+            try:
+                found.append(self._is_ready(urls))
+            except BaseException as error:  # noqa: BLE001 - raised below
+                found.append(error)
+
+        thread = threading.Thread(target=ask, name="looker-ready", daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._n_signals() and time.monotonic() < deadline_s:
+            thread.join(_POLL_S)
+        answer = found[0] if found else False
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
     def _spawn(
-        self, command: str, words: Sequence[str], pass_fds: Sequence[int] = ()
+        self, kind: str, command: str, pass_fds: Sequence[int] = ()
     ) -> subprocess.Popen[bytes]:
+        """Start a command, which ends when the sweep does, however that does."""
+        words = [supervisor.__file__, kind, command, str(os.getpid()), str(STOP_LIMIT_S)]
         with self._log.open("ab") as log:
             log.write(f"$ {command}\n".encode())
             log.flush()
             return subprocess.Popen(  # noqa: S603 - the user's own commands
-                words,
+                [sys.executable, "-I", "-S", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -161,10 +223,3 @@ def _ended(code: int) -> str:
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code}"
-
-
-def _kill(process: subprocess.Popen[Any]) -> None:
-    """End a command and what it has started: it is the first of its own session."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

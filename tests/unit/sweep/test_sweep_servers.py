@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 def server(
     tmp_path: Path,
     is_ready: Callable[[Sequence[str]], bool] = lambda _urls: True,
-    stopped: Callable[[], bool] = lambda: False,
+    n_signals: Callable[[], int] = lambda: 0,
     **commands: Any,
 ) -> Server:
     target = SweepTarget("a", {"url": "http://user:secret@127.0.0.1:1/"}, **commands)
-    return Server(target, tmp_path / "server.log", is_ready, stopped)
+    return Server(target, tmp_path / "server.log", is_ready, n_signals)
 
 
 def test_commands_run_in_order_and_what_they_print_is_kept(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_directory_is_held_as_long_as_its_server_lives(
     held = SweepStore(tmp_path / "out")
     target = SweepTarget("a", {"url": "http://a"}, serve="sleep 1000")
     with held.locked():
-        one = Server(target, tmp_path / "log", lambda _urls: True, lambda: False, held.lock_fd)
+        one = Server(target, tmp_path / "log", lambda _urls: True, lambda: 0, held.lock_fd)
         one.bring_up()
     assert held.lock_fd is None
     # as if the sweep had been killed
@@ -172,7 +173,7 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("commands", [{"start": "sleep 1000"}, {"serve": "sleep 1000"}])
 def test_the_end_of_a_sweep_is_heeded(tmp_path: Path, commands: dict[str, str]) -> None:
-    one = server(tmp_path, lambda _urls: False, lambda: True, **commands)
+    one = server(tmp_path, lambda _urls: False, lambda: 1, **commands)
     with pytest.raises(Stopped):
         one.bring_up()
     served = one._served
@@ -181,10 +182,10 @@ def test_the_end_of_a_sweep_is_heeded(tmp_path: Path, commands: dict[str, str]) 
 
 
 def test_what_was_started_is_stopped_though_the_sweep_is_to_end(tmp_path: Path) -> None:
-    stopped = [False]
-    one = server(tmp_path, stopped=lambda: stopped[0], start="true", stop=f"touch {tmp_path}/x")
+    n_signals = [0]
+    one = server(tmp_path, n_signals=lambda: n_signals[0], start="true", stop=f"touch {tmp_path}/x")
     one.bring_up()
-    stopped[0] = True
+    n_signals[0] = 1
     one.bring_down()
     assert (tmp_path / "x").exists()
 
@@ -196,7 +197,7 @@ from looker.sweep.definition import SweepTarget
 from looker.sweep.servers import Server
 path = pathlib.Path({str(tmp_path)!r})
 one = Server(SweepTarget("a", {{"url": "http://a"}}, serve="sleep 1000"), path / "log",
-             lambda urls: True, lambda: False)
+             lambda urls: True, lambda: 0)
 one.bring_up()
 (path / "pid.new").write_text(str(one._served.pid))
 (path / "pid.new").rename(path / "pid")
@@ -259,3 +260,94 @@ def test_a_server_has_ended_when_all_that_it_started_has(tmp_path: Path) -> None
     one.bring_up()
     one.bring_down()
     assert (tmp_path / "clean").exists()
+
+
+def descend(tmp_path: Path) -> str:
+    """Return a command that is in its own session and does not listen to SIGTERM."""
+    script = f"trap '' TERM; echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; "
+    script += "while :; do sleep 0.1; done"
+    return f"setsid sh -c {shlex.quote(script)}"
+
+
+def deep(tmp_path: Path) -> int:
+    path = tmp_path / "pid"
+    wait_until(path.exists, "it runs")
+    return int(path.read_text())
+
+
+@pytest.mark.parametrize("command", ["{} & wait", "{} & sleep 1000", "({} &) ; sleep 1000"])
+@pytest.mark.parametrize("n_signals", [0, 2])
+def test_what_a_server_starts_in_another_session_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, n_signals: int
+) -> None:
+    """Field case 50: a child of serve that calls setsid."""
+    if not n_signals:
+        monkeypatch.setattr(servers, "STOP_LIMIT_S", 0.5)
+    told = [0]
+    serve = command.format(descend(tmp_path))
+    one = server(tmp_path, n_signals=lambda: told[0], serve=serve)
+    one.bring_up()
+    pid = deep(tmp_path)
+    told[0] = n_signals
+    if n_signals:
+        one.bring_down()
+    else:
+        with pytest.raises(TargetError, match="was killed"):
+            one.bring_down()
+    assert not is_running(pid)
+
+
+def test_a_stop_that_hangs_ends_at_once_with_the_second_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field case 50."""
+    monkeypatch.setattr(servers, "AT_ONCE_S", 0.2)
+    told = [1]
+
+    def signals() -> int:
+        # the second one comes when the command is under way
+        if (tmp_path / "pid").exists():
+            told[0] = 2
+        return told[0]
+
+    one = server(tmp_path, n_signals=signals, stop=descend(tmp_path), serve="sleep 1000")
+    told[0] = 0
+    one.bring_up()
+    served = one._served
+    told[0] = 1
+    with pytest.raises(Stopped):
+        one.bring_down()
+    assert not is_running(deep(tmp_path))
+    assert served is not None
+    assert not is_running(served.pid)
+    assert "what it should have stopped may still run" in caplog.text
+
+
+def test_a_server_dies_though_it_does_not_listen_and_the_sweep_is_gone(tmp_path: Path) -> None:
+    code = f"""
+import pathlib, time
+from looker.sweep import servers
+from looker.sweep.definition import SweepTarget
+servers.STOP_LIMIT_S = 0.5
+path = pathlib.Path({str(tmp_path)!r})
+command = {descend(tmp_path)!r} + " & wait"
+one = servers.Server(SweepTarget("a", {{"url": "http://a"}}, serve=command), path / "log",
+                     lambda urls: (path / "pid").exists(), lambda: 0)
+one.bring_up()
+time.sleep(1000)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as sweep:
+        try:
+            pid = deep(tmp_path)
+        finally:
+            sweep.kill()
+    wait_until(lambda: not is_running(pid), "the server ends")
+
+
+def test_what_a_start_command_leaves_running_is_left(tmp_path: Path) -> None:
+    one = server(tmp_path, start=f"{descend(tmp_path)} &", stop=f"kill -9 $(cat {tmp_path}/pid)")
+    one.bring_up()
+    pid = deep(tmp_path)
+    assert is_running(pid)
+    one.bring_down()
+    assert not is_running(pid)
