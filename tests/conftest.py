@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from looker.model import secrecy
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -34,3 +36,9 @@ def _logging_as_it_was() -> Iterator[None]:
     before = logger.handlers[:], logger.level, logger.propagate
     yield
     logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test keep secrets of its own: a short one is struck out of common words."""
+    monkeypatch.setattr(secrecy, "_KEEPER", secrecy._Keeper())

@@ -11,6 +11,7 @@ from looker.backend.outcomes import Product, classify
 from looker.errors import DecodeError, TargetError
 from looker.model.config import NS_PER_MS, ReadApi
 from looker.model.query import MAX_ANSWER_BYTES
+from looker.model.secrecy import keep_authorization
 from looker.model.words import one_line
 from looker.wire.snappy import compress, decompress, uncompressed_length
 
@@ -70,7 +71,8 @@ class Target:
         return int(told) if re.fullmatch("[0-9]{1,18}", told) else None
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of every request."""
+        """Return the headers of every request; what they hold in secret is kept so from then on."""
+        keep_authorization(self.authorization)
         headers = {}
         if self.tenant is not None:
             headers["X-Scope-OrgID"] = self.tenant

@@ -9,13 +9,14 @@ import base64
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from looker.backend.api import Target
 from looker.backend.outcomes import Product
 from looker.backend.probe import DATE_RESOLUTION_S, Probe
 from looker.errors import TargetError, UsageError
 from looker.model.config import Mode, ReadApi
+from looker.model.secrecy import keep_authorization
+from looker.model.url import keep_secrets_of, userpass, without_userinfo
 from looker.model.words import one_line
 from looker.wire.prometheus import read_request
 from looker.wire.snappy import compress
@@ -82,11 +83,12 @@ def discover(
 
 def credentials(config: RunConfig, url: str) -> tuple[str, str | None]:
     """Return the URL without user and password, and the value of the Authorization header."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+    keep_secrets_of(url)
+    base = without_userinfo(url).rstrip("/")
+    pair = userpass(url)
+    authorization = None
     if config.bearer_token_file is not None:
-        if user:
+        if pair is not None:
             raise UsageError("--bearer-token-file", "contradicts the user name in the URL")
         try:
             token = config.bearer_token_file.read_text(encoding="ascii").strip()
@@ -95,11 +97,11 @@ def credentials(config: RunConfig, url: str) -> tuple[str, str | None]:
             raise UsageError("--bearer-token-file", f"cannot read a token from {file}") from error
         if not re.fullmatch(r"[\x21-\x7e]+", token):
             raise UsageError("--bearer-token-file", "holds no token, or more than one word")
-        return base, f"Bearer {token}"
-    if user:
-        encoded = base64.b64encode(unquote(user).encode()).decode()
-        return base, f"Basic {encoded}"
-    return base, None
+        authorization = f"Bearer {token}"
+    elif pair is not None:
+        authorization = f"Basic {base64.b64encode(pair).decode()}"
+    keep_authorization(authorization)
+    return base, authorization
 
 
 def _discover(

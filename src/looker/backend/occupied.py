@@ -19,6 +19,7 @@ from looker.model.config import NS_PER_S
 from looker.model.labels import GROUP, UNIQUENAME
 from looker.model.query import RangeQuery
 from looker.model.url import redacted
+from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 10.0
+_MAX_NAME_CHARS: Final = 200
 _LEAST_LOOK_BACK_S: Final = 3600.0
 """For so long Loki takes entries behind a stream's newest one, and Prometheus samples."""
 _AHEAD_S: Final = 600.0
@@ -95,7 +97,9 @@ def _first_stream(config: RunConfig, target: Target, query: RangeQuery) -> str |
         }
     data = ask(config, target, path, parameters)
     elements = [one["stream"] for one in data["result"]] if is_loki else data
-    return str(elements[0].get(UNIQUENAME, elements[0])) if elements else None
+    if not elements:
+        return None
+    return one_line(str(elements[0].get(UNIQUENAME, elements[0])), _MAX_NAME_CHARS)
 
 
 def ask(config: RunConfig, target: Target, path: str, parameters: Mapping[str, Any]) -> Any:

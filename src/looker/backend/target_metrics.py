@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -14,7 +14,7 @@ from looker.backend.tls import context_for
 from looker.backend.transport import Transport
 from looker.errors import TargetError
 from looker.model.target_usage import OFF
-from looker.model.url import redacted
+from looker.model.url import keep_secrets_of, redacted, userpass, without_userinfo
 from looker.model.words import one_line
 
 if TYPE_CHECKING:
@@ -42,15 +42,14 @@ class MetricsPage:
         ssl_context: ssl.SSLContext | None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        parts = urlsplit(url)
-        user, _, host = parts.netloc.rpartition("@")
+        keep_secrets_of(url)
         self.shown_url = redacted(url)
-        self._url = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+        self._url = without_userinfo(url)
         # no encoding is asked for: packing the page would cost the target more than sending it
         self._headers = {"Accept": "text/plain; version=0.0.4", **headers}
-        if user:
-            encoded = base64.b64encode(unquote(user).encode()).decode()
-            self._headers["Authorization"] = f"Basic {encoded}"
+        pair = userpass(url)
+        if pair is not None:
+            self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         self._deadline_s = deadline_s
         self._transport = Transport(max_connections=1, ssl_context=ssl_context)
 

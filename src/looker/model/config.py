@@ -12,7 +12,7 @@ from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES, MAX_EXAMPLES
 from looker.model.retry import RetryPolicy
 from looker.model.target_options import check_target_metrics
-from looker.model.url import redacted
+from looker.model.url_rules import check_base_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -283,11 +283,11 @@ def _check_text(config: RunConfig) -> None:
             "--invocation-id",
             "must be 1 to 100 letters, digits, '_', '.' or '-', as it becomes part of labels",
         )
-    if config.url is not None and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", config.url):
-        raise UsageError(
-            "URL",
-            f"must begin with http:// or https:// and name a host, not {redacted(config.url)!r}",
-        )
+    if config.url is not None:
+        try:
+            check_base_url(config.url)
+        except ValueError as error:
+            raise UsageError("URL", str(error)) from None
     tenant = config.tenant
     if tenant is not None and not re.fullmatch(r"[A-Za-z0-9!\-_.*'()|]{1,150}", tenant):
         raise UsageError(

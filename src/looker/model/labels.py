@@ -30,8 +30,19 @@ def selector_text(labels: Mapping[str, str]) -> str:
 
 
 def escaped(value: str) -> str:
-    """Return a value as it stands between double quotes in LogQL and PromQL."""
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """Return a value as it stands between double quotes in LogQL and PromQL.
+
+    What cannot be printed stands by its number, as both languages have Go's escapes.
+    """
+    text = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _by_number(char) for char in text)
+
+
+def _by_number(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def group_size_for(n_streams: int, n_workers: int) -> int:

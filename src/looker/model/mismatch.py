@@ -8,6 +8,8 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.model.secrecy import struck
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,6 +19,7 @@ MAX_EXAMPLES: Final = 100
 MAX_EXAMPLE_CHARS: Final = 2000
 """Longer content is shortened around the first difference: lines may have a million characters."""
 ELLIPSIS: Final = "…"
+_STRUCK_CHARS: Final = 4 * MAX_EXAMPLE_CHARS
 
 
 class MismatchKind(StrEnum):
@@ -52,15 +55,21 @@ class MismatchExample:
     first_difference: int | None = None
 
     def marked(self) -> MismatchExample:
-        """Return the example with its first difference noted, and long content shortened."""
-        at = None
-        if self.expected is not None and self.received is not None:
-            at = first_difference(self.expected, self.received)
+        """Return the example with its first difference noted, and long content shortened.
+
+        Secrets of the run are struck out of what was received: targets may repeat them.
+        """
+        received, at = self.received, None
+        if self.expected is not None and received is not None:
+            at = first_difference(self.expected, received)
+        if received is not None and (plain := _struck_around(received, at or 0)) != received:
+            received = plain
+            at = None if self.expected is None else first_difference(self.expected, received)
         return replace(
             self,
             first_difference=at,
             expected=shortened(self.expected, at or 0, MAX_EXAMPLE_CHARS),
-            received=shortened(self.received, at or 0, MAX_EXAMPLE_CHARS),
+            received=shortened(received, at or 0, MAX_EXAMPLE_CHARS),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +103,12 @@ def shortened(text: str | None, at: int, room: int) -> str | None:
     if begin + len(kept) < len(text):
         kept = kept[:-1] + ELLIPSIS
     return head + kept
+
+
+def _struck_around(text: str, at: int) -> str:
+    """Return a text without secrets as far around position ``at`` as it may be shown."""
+    begin, end = max(0, at - _STRUCK_CHARS), at + _STRUCK_CHARS
+    return text[:begin] + struck(text[begin:end]) + text[end:]
 
 
 def rfc3339_ns(time_ns: int) -> str | None:

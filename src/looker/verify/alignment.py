@@ -13,6 +13,7 @@ import numpy as np
 
 from looker.model.fragment import MAX_REPEATS
 from looker.model.mismatch import MismatchExample, MismatchKind
+from looker.verify.identity import foreign_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -186,7 +187,7 @@ class _Explainer:
                 labels = self._scheme.labels(stream)
             elif self._received.labels:
                 foreign = self._received.labels[int(self._received.elements[number])]
-                labels = {str(name): str(value) for name, value in foreign.items()}
+                labels = foreign_labels(foreign)
             self._findings.keep(
                 MismatchExample(
                     kind=kind,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from looker.model.labels import UNIQUENAME, selector_text
 from looker.model.mismatch import MismatchExample, MismatchKind
+from looker.model.secrecy import struck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +16,16 @@ if TYPE_CHECKING:
     from looker.model.mismatch import Findings
 
 UNKNOWN_STREAM = -1
+_MAX_LABELS: Final = 100
+_MAX_LABEL_CHARS: Final = 1024
+
+
+def foreign_labels(labels: Mapping[str, Any]) -> dict[str, str]:
+    """Return labels that nobody wrote as they may be shown: so many, so long, without secrets."""
+    return {
+        struck(str(name), _MAX_LABEL_CHARS): struck(str(value), _MAX_LABEL_CHARS)
+        for name, value in islice(labels.items(), _MAX_LABELS)
+    }
 
 
 def stream_of(
@@ -41,7 +53,7 @@ def stream_of(
                 labels=expected,
                 cycle=scheme.born_in_cycle,
                 expected=selector_text(expected),
-                received=selector_text({name: str(labels[name]) for name in sorted(labels)}),
+                received=selector_text(dict(sorted(foreign_labels(labels).items()))),
             )
         )
     return stream
