@@ -21,7 +21,10 @@ _NS = 1_000_000_000
 
 
 def generate(barrier: Barrier, results: Connection, duration_s: float, *, metrics: bool) -> None:
-    """Report (bytes per second, bytes per CPU second), uncompressed, of one worker."""
+    """Report (bytes per second, bytes per CPU second), uncompressed, of one worker.
+
+    It goes on for ``duration_s``, and until at least one message is made.
+    """
     n_samples, n_chars, per_message, n_streams = (
         (5, 1, 5000, 50_000) if metrics else (8500, 100, 1, 100)
     )
@@ -49,7 +52,7 @@ def generate(barrier: Barrier, results: Connection, duration_s: float, *, metric
     begun, begun_cpu = time.perf_counter(), time.process_time()
     n_bytes = 0
     source.start()
-    while time.perf_counter() - begun < duration_s:
+    while not n_bytes or time.perf_counter() - begun < duration_s:
         news.clear()
         message = source.take()
         if message is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[Callable[[], Awaitable[Any]]], Any]
 
+PATIENCE_S = 30.0
+"""What is over after tenths of a second on an idle host is so much sooner on a busy one."""
 SMALL = b"s" * 2000
 LARGE = os.urandom(16 * 2**20)
 
@@ -504,7 +506,7 @@ def test_stalled_write(run: Run, n_bytes: int) -> None:
     with RawServer(Peer.stall) as server:
         started = time.monotonic()
         error = failure(run, server.url, httpx.WriteTimeout, body=LARGE[:n_bytes], deadline_s=0.2)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < PATIENCE_S
     assert possibly_stored(error)
     assert (server.n_connections, server.requests) == (1, [])
 
@@ -602,8 +604,10 @@ def test_stalled_answer(run: Run, body: bytes) -> None:
 
     with RawServer(script) as server:
         started = time.monotonic()
-        error = failure(run, server.url, httpx.ReadTimeout, body=body, deadline_s=0.3)
-        assert 0.3 <= time.monotonic() - started < 1
+        # long enough for a busy host to have written all
+        deadline_s = 0.3 if body is SMALL else 3.0
+        error = failure(run, server.url, httpx.ReadTimeout, body=body, deadline_s=deadline_s)
+        assert deadline_s <= time.monotonic() - started < PATIENCE_S
     assert possibly_stored(error)
     assert (server.n_connections, len(server.requests)) == (1, 1)
 
@@ -664,7 +668,7 @@ def test_trickled_answer_does_not_extend_the_deadline(run: Run) -> None:
     with RawServer(script) as server:
         started = time.monotonic()
         error = failure(run, server.url, httpx.ReadTimeout, deadline_s=0.3)
-        assert 0.3 <= time.monotonic() - started < 1
+        assert 0.3 <= time.monotonic() - started < PATIENCE_S
     assert possibly_stored(error)
     assert len(server.requests) == 1
 

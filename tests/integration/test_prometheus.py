@@ -291,7 +291,7 @@ def test_a_server_that_is_gone_for_good_ends_the_run(
         own_prometheus.end()
         ended_s = time.monotonic()
         result = run.result()
-        assert time.monotonic() - ended_s < 20
+        assert time.monotonic() - ended_s < 45
     assert result.code == 3, result.said
     assert result.report["exit_code"] == 3
     assert result.report["verdict"] == "not_checked"
