@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import orjson
 import pytest
@@ -13,15 +13,12 @@ from looker.generate.metrics import MetricEncoder
 from looker.model.config import VerifyMode
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import RemoteReadAnswers
-from looker.verify.modes import UnregeneratedLogs, UnregeneratedReads
 from looker.wire.columns import varint
 from test_encode import START, batch, content
 from test_validate import expectation
 
 if TYPE_CHECKING:
     from conftest import Table
-
-NOTHING: Final[frozenset[str]] = frozenset()
 
 
 @pytest.mark.parametrize("mode", [VerifyMode.CHECKSUM, VerifyMode.COUNT])
@@ -37,7 +34,7 @@ def test_logs(table: Table, mode: VerifyMode) -> None:
         '{"status":"success","data":{"resultType":"streams","result":[{"stream":'
         f'{labels},"values":[{rows}]}}],"stats":{{}}}}}}\n'
     ).encode()
-    full, weaker = LogAnswers(whole), UnregeneratedLogs(mode, whole, NOTHING)
+    full, weaker = LogAnswers(whole), LogAnswers(whole, mode=mode)
     assert not weaker.compare(body, expected).findings.n_mismatches
     row = table.compare(
         f"5,000 entries: --verify {mode} / content",
@@ -55,7 +52,7 @@ def test_metrics(table: Table, mode: VerifyMode) -> None:
     expected = expectation(whole, encoded)
     series = encoded.buffer.tobytes()
     body = b"\x0a" + varint(len(series)) + series
-    full, weaker = RemoteReadAnswers(whole), UnregeneratedReads(mode, whole, NOTHING, ())
+    full, weaker = RemoteReadAnswers(whole), RemoteReadAnswers(whole, mode=mode)
     assert not weaker.compare(body, expected).findings.n_mismatches
     row = table.compare(
         f"100,000 samples: --verify {mode} / content",

@@ -81,8 +81,9 @@ class Backend:
         self.target = discover(config, url)
         self.api = api_for(self.target)
         self.content = Content.of(config, 0)
-        self.compare: Callable[[bytes, Page], PageProof] = comparison(
-            config, self.target, self.content
+        compare = comparison(config, self.target, self.content)
+        self.compare: Callable[[bytes, Page], PageProof] = lambda body, page: compare(
+            body, page, False
         )
         encode = LogEncoder if kind.mode is Mode.LOGS else MetricEncoder
         numbers = np.arange(N_STREAMS, dtype=np.uint32)

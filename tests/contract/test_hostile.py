@@ -404,7 +404,7 @@ def read(script: Script, kind: tuple[Product, ReadApi]) -> PageProof:
         config = replace(run_config(server.url, mode=mode), n_chars_per_line=40)
         query = RangeQuery(("a", "=", "b"), 0, 10**9, 5000, max_answer_bytes=MAX_BYTES)
         body = with_client(target, lambda client: client.fetch(query, [], divisible=False))
-    return comparison(config, target, history.content)(body, page)
+    return comparison(config, target, history.content)(body, page, False)
 
 
 def not_accepted(script: Script, kind: tuple[Product, ReadApi]) -> bool:

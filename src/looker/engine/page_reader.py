@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from looker.backend.api import AnswerSizeError
 from looker.backend.client import EntriesLimitError
+from looker.errors import TargetError
 from looker.model.mismatch import MismatchKind
 from looker.model.query import RangeQuery
+from looker.verify.successive import SuccessiveAnswers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from looker.backend.client import Client
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from looker.model.report import ReadReport
     from looker.verify.pages import Page, PageLimits
     from looker.verify.proof import PageProof
+
+    Comparison = Callable[[bytes, Page, bool], PageProof]
+    """Compares a body with a page; the flag wants the content of each sample."""
 
 _FIRST_GRACE_PAUSE_S: Final = 0.25
 _MAX_LOWERINGS: Final = 16
@@ -35,7 +40,7 @@ class PageReader:
         self,
         *,
         client: Client,
-        compare: Callable[[bytes, Page], PageProof],
+        compare: Comparison,
         executor: Executor,
         limits: PageLimits,
         answer_bytes: Callable[[Page], int],
@@ -45,10 +50,12 @@ class PageReader:
         report: ReadReport,
         visibility: Visibility | None = None,
         fresh: bool | None = None,
+        by_content: bool = False,
     ) -> None:
         """``answer_bytes`` tells how long an answer to a page may be: longer ones are not read.
 
         ``fresh`` tells whether to ask past any cache; None: only where something is missing.
+        ``by_content`` is for proofs that only sum contents up (`SuccessiveAnswers`).
         """
         self._client = client
         self._compare = compare
@@ -62,81 +69,120 @@ class PageReader:
         self._report = report
         self._visibility = visibility
         self._fresh = fresh
+        self._by_content = by_content
 
-    async def read(self, page: Page) -> list[PageProof]:
-        """Read a page, in parts where the target wants that; TargetError if it gives no answer.
+    async def read(
+        self, page: Page, proofs: list[PageProof], seen: SuccessiveAnswers | None = None
+    ) -> None:
+        """Read a page, in parts where the target wants that, and add to ``proofs``.
+
+        TargetError if it gives no answer; what was seen before that is added all the same.
 
         A page is parted where it is larger than the limit (samples that share a time cannot be
         parted by time), where its answer is too large for the target, and where its answer is as
-        long as the target allows, so that there may be more.
+        long as the target allows, so that there may be more. ``seen`` are answers of before.
         """
+        if seen is None:
+            seen = SuccessiveAnswers(page, by_content=self._by_content)
+        halves = None
         if page.expectation.n_samples > self._limits.max_samples:
             halves = page.halves()
-            if halves is not None:
-                return await self._read_all(halves)
-        asked = self._limits.max_answer
-        try:
-            proof = await self._read_whole(page)
-        except EntriesLimitError as error:
-            if not 1 <= error.allowed < asked or self._n_lowerings > _MAX_LOWERINGS:
-                raise
-            if error.allowed < self._limits.max_answer:
-                self._n_lowerings += 1
-                self._limits = self._limits.lowered(error.allowed)
-            return await self.read(page)
-        except AnswerSizeError:
-            halves = page.halves()
-            if halves is None:
-                raise
-            return await self._read_all(halves)
-        if proof.n_received >= self._limits.max_answer:
-            halves = page.halves()
-            if halves is not None:
-                return await self._read_all(halves)
-        return [proof]
+        if halves is None:
+            try:
+                proof = await self._read_lowering(page, seen)
+            except TargetError as error:
+                halves = page.halves() if isinstance(error, AnswerSizeError) else None
+                if halves is None:
+                    self._keep(seen, proofs)
+                    raise
+            else:
+                if proof.n_received >= self._limits.max_answer:
+                    halves = page.halves()
+                if halves is None:
+                    proofs.append(proof)
+        for half in halves or ():
+            await self.read(half, proofs, seen.part(half))
 
-    async def _read_all(self, parts: Iterator[Page] | list[Page]) -> list[PageProof]:
-        proofs = []
-        for part in parts:
-            proofs += await self.read(part)
-        return proofs
+    async def _read_lowering(self, page: Page, seen: SuccessiveAnswers) -> PageProof:
+        """Read a page, asking for less at once where the target names such a limit."""
+        while True:
+            asked = self._limits.max_answer
+            try:
+                return await self._read_whole(page, seen)
+            except EntriesLimitError as error:
+                if not 1 <= error.allowed < asked or self._n_lowerings > _MAX_LOWERINGS:
+                    raise
+                if error.allowed < self._limits.max_answer:
+                    self._n_lowerings += 1
+                    self._limits = self._limits.lowered(error.allowed)
+                if page.expectation.n_samples > self._limits.max_samples:
+                    raise AnswerSizeError(str(error)) from error
 
-    async def _read_whole(self, page: Page) -> PageProof:
-        """Read a page; what is missing is asked for again until the grace period is over."""
-        loop = asyncio.get_running_loop()
+    def _keep(self, seen: SuccessiveAnswers, proofs: list[PageProof]) -> None:
+        """Keep what answers have shown before one did not come."""
+        proof = seen.result_so_far
+        if proof is not None:
+            proofs.append(proof)
+
+    async def _read_whole(self, page: Page, seen: SuccessiveAnswers) -> PageProof:
+        """Read a page; what is missing is asked for again until the grace period is over.
+
+        What came late is asked for once more, until two answers agree.
+        """
         deadline_ns = self._clock.monotonic_ns() + self._grace_ns
         pause_s = _FIRST_GRACE_PAUSE_S
         fresh = bool(self._fresh)
         watch = None if self._visibility is None else self._visibility.of_page()
-        divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
+        confirmed = False
         while True:
-            query = RangeQuery(
-                page.selection.matcher,
-                page.start_ns,
-                page.end_ns,
-                self._limits.max_answer,
-                fresh=fresh,
-                max_answer_bytes=self._answer_bytes(page),
-            )
-            service_ns: list[int] = []
             asked_ns = self._clock.monotonic_ns()
-            try:
-                body = await self._client.fetch(query, service_ns, divisible=divisible)
-            finally:
-                self._report.queries += len(service_ns)
-                for duration_ns in service_ns:
-                    self._report.service.record_us(duration_ns // 1000)
+            proof = await self._ask(page, fresh=fresh, in_full=seen.wants_content)
             answered_ns = self._clock.monotonic_ns()
-            proof = await loop.run_in_executor(self._executor, self._compare, body, page)
-            if proof.n_received >= self._limits.max_answer:
-                # perhaps not the whole answer: what is missing may be in the rest
-                return proof
-            if watch is not None:
-                watch.note(proof, asked_ns, answered_ns)
-            remaining_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
             missing = proof.findings.counts[MismatchKind.MISSING]
-            if not missing or remaining_s <= 0 or self._stop.is_set():
+            # perhaps not the whole answer: what is missing may be in the rest
+            cut = proof.n_received >= self._limits.max_answer
+            if watch is not None and not cut:
+                watch.note(proof, asked_ns, answered_ns)
+            if not missing and not cut and not seen.n:
                 return proof
+            seen.add(proof, whole=not cut)
+            remaining_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
+            if cut or not (missing or seen.unsettled):
+                return seen.result or proof
+            if self._stop.is_set():
+                return seen.result_so_far or proof
+            if not missing and not confirmed:
+                # asked for at once, and even where the time is over
+                confirmed = True
+                continue
+            if remaining_s <= 0:
+                return seen.result or proof
             await asyncio.sleep(min(pause_s, remaining_s))
             pause_s *= 2
             fresh = self._fresh is not False
+
+    async def _ask(self, page: Page, *, fresh: bool, in_full: bool) -> PageProof:
+        """Ask for a page once, and compare the answer."""
+        query = RangeQuery(
+            page.selection.matcher,
+            page.start_ns,
+            page.end_ns,
+            self._limits.max_answer,
+            fresh=fresh,
+            max_answer_bytes=self._answer_bytes(page),
+        )
+        divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
+        service_ns: list[int] = []
+        try:
+            body = await self._client.fetch(query, service_ns, divisible=divisible)
+        finally:
+            self._report.queries += len(service_ns)
+            for duration_ns in service_ns:
+                self._report.service.record_us(duration_ns // 1000)
+        run, compare = asyncio.get_running_loop().run_in_executor, self._compare
+        proof = await run(self._executor, compare, body, page, in_full)
+        if self._by_content and not in_full and proof.n_received >= self._limits.max_answer:
+            # it will be asked for in parts, and held against them
+            in_full = True
+            proof = await run(self._executor, compare, body, page, in_full)
+        return proof

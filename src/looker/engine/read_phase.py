@@ -22,13 +22,7 @@ from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.report import ReadReport
 from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
-from looker.verify.modes import (
-    SumsOfSending,
-    UnregeneratedLogs,
-    UnregeneratedQueries,
-    UnregeneratedReads,
-    ledger_for,
-)
+from looker.verify.modes import SumsOfSending, ledger_for
 from looker.verify.pages import PageLimits, Selection, pages
 
 if TYPE_CHECKING:
@@ -40,6 +34,7 @@ if TYPE_CHECKING:
     from looker.backend.api import Target
     from looker.backend.client import Client
     from looker.clock import Clock
+    from looker.engine.page_reader import Comparison
     from looker.generate.content import Content
     from looker.model.config import RunConfig
     from looker.verify.pages import Page
@@ -149,6 +144,7 @@ class ReadPhase:
                     stop=self._stop,
                     report=report,
                     visibility=self._visibility(part),
+                    by_content=self._config.verify is VerifyMode.CHECKSUM,
                 )
                 complete &= await self._read_part(self._pages(part), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
@@ -179,14 +175,18 @@ class ReadPhase:
             for page in todo:
                 if self._report.error is not None or self._stop.is_set():
                     return False
+                found: list[PageProof] = []
+                answered = True
                 try:
-                    page_proofs = await reader.read(page)
+                    await reader.read(page, found)
                 except TargetError as error:
                     self._report.error = self._report.error or str(error)
-                    return False
-                for page_proof in page_proofs:
+                    answered = False
+                for page_proof in found:
                     proof.add(page_proof)
                     self._merge(page_proof.findings)
+                if not answered:
+                    return False
             return True
 
         return all(await together(read() for _ in range(self._n_readers)))
@@ -324,25 +324,22 @@ def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | Non
     )
 
 
-def comparison(
-    config: RunConfig, target: Target, content: Content
-) -> Callable[[bytes, Page], PageProof]:
-    """Return how answers of a target are compared with a page of a generation."""
+def comparison(config: RunConfig, target: Target, content: Content) -> Comparison:
+    """Return how answers of a target are compared with a page of a generation.
+
+    By body, page, and whether the content of each sample is wanted (`compare` of the answers').
+    """
     ignored, mode = frozenset(config.ignore_labels), config.verify
-    full = mode is VerifyMode.CONTENT
     if config.mode is Mode.LOGS:
-        logs = LogAnswers(content, ignored) if full else UnregeneratedLogs(mode, content, ignored)
-        return lambda body, page: logs.compare(body, page.expectation)
+        logs = LogAnswers(content, ignored, mode)
+        return lambda body, page, full: logs.compare(body, page.expectation, in_full=full)
     if target.read_api is ReadApi.QUERY:
-        query = QueryAnswers(ignored) if full else UnregeneratedQueries(mode, ignored)
-        return lambda body, page: query.compare(body, page.expectation, page.start_ns // NS_PER_MS)
-    external = target.external_labels
-    remote = (
-        RemoteReadAnswers(content, ignored, external)
-        if full
-        else UnregeneratedReads(mode, content, ignored, external)
-    )
-    return lambda body, page: remote.compare(body, page.expectation)
+        query = QueryAnswers(ignored, mode)
+        return lambda body, page, full: query.compare(
+            body, page.expectation, page.start_ns // NS_PER_MS, in_full=full
+        )
+    remote = RemoteReadAnswers(content, ignored, target.external_labels, mode)
+    return lambda body, page, full: remote.compare(body, page.expectation, in_full=full)
 
 
 def page_limits(config: RunConfig, max_entries: int | None) -> PageLimits:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from looker.model.config import RunConfig
     from looker.model.report import ReadReport
     from looker.verify.ledger import Ledger
+    from looker.verify.proof import PageProof
 
 MAX_OLDER_ROWS: Final = 100_000
 """3.6 MB per worker."""
@@ -170,21 +171,25 @@ class SpotChecks:
             stop=self._stop,
             report=check,
             fresh=fresh,
+            by_content=self._config.verify is VerifyMode.CHECKSUM,
         )
         # a stream's fragments never overlap: within its time range there is no other
         selection = Selection.of_streams(content, [int(rows["stream"][0])])
         proof = ledger_for(self._config.verify, rows, content)
-        found = []
-        for page in pages(content, selection, rows, np.arange(1), None, self._limits):
-            for page_proof in await reader.read(page):
+        came: list[PageProof] = []
+        try:
+            for page in pages(content, selection, rows, np.arange(1), None, self._limits):
+                await reader.read(page, came)
+        finally:
+            # what was seen counts, also where the next answer does not come
+            for page_proof in came:
                 proof.add(page_proof)
-                found.append(page_proof.findings)
-        # not before all of it has come, so that a fragment counts whole or not at all
-        check.fragments_proved += proof.check(None)
-        if isinstance(proof, SumsOfSending):
-            found.append(proof.findings)
-        for findings in found:
-            findings.examples = [
-                replace(one, cycle=int(rows["cycle"][0])) for one in findings.examples
-            ]
-            check.findings.merge(findings)
+            check.fragments_proved += proof.check(None)
+            found = [page_proof.findings for page_proof in came]
+            if isinstance(proof, SumsOfSending):
+                found.append(proof.findings)
+            for findings in found:
+                findings.examples = [
+                    replace(one, cycle=int(rows["cycle"][0])) for one in findings.examples
+                ]
+                check.findings.merge(findings)

@@ -95,4 +95,6 @@ class PageVisibility:
             came = watched[seen & np.isin(pieces.rows[watched], self._pending)]
             after_us = whole.since_ack_us(pieces.streams[came], answered_ns)
             report.visible_after.record_many_us(after_us)
-        self._pending = pieces.rows[watched[~seen]]
+        pending = pieces.rows[watched[~seen]]
+        # what comes a second time is no later than it was
+        self._pending = pending if self._pending is None else np.intersect1d(pending, self._pending)

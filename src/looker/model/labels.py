@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 UNIQUENAME: Final = "looker_uniquename"
 GROUP: Final = "looker_group"
@@ -25,8 +25,12 @@ SERIES_PER_METRIC_NAME: Final = 10_000
 
 def selector_text(labels: Mapping[str, str]) -> str:
     """Return labels as LogQL and PromQL write them: ``{a="x", b="y"}``."""
-    pairs = (f'{name}="{escaped(value)}"' for name, value in labels.items())
-    return "{" + ", ".join(pairs) + "}"
+    return selector_of(labels.items())
+
+
+def selector_of(labels: Iterable[tuple[str, str]]) -> str:
+    """Return names and values as `selector_text` does, also where a name comes twice."""
+    return "{" + ", ".join(f'{name}="{escaped(value)}"' for name, value in labels) + "}"
 
 
 def escaped(value: str) -> str:

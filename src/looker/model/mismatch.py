@@ -8,10 +8,14 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from looker.model.secrecy import struck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
 
 DEFAULT_MAX_EXAMPLES: Final = 10
 MAX_EXAMPLES: Final = 100
@@ -31,6 +35,14 @@ class MismatchKind(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     UNEXPECTED = "unexpected"
     WRONG_LABELS = "wrong_labels"
+    TRANSIENT = "transient"
+    INCONSISTENT = "inconsistent"
+
+
+KINDS: Final = tuple(MismatchKind)
+PLACE_DTYPE: Final = np.dtype([("kind", "u1"), ("stream", "i8"), ("time_ns", "i8")])
+"""Where a mismatch was found: its kind's place in ``KINDS``, the stream's number (-1 for one that
+is not of the run), and the sample's time (of wrong labels: that of the first sample under them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,10 @@ class MismatchExample:
     ``fragment`` and ``position`` (of the sample in its fragment) are None where they are not known;
     ``expected`` and ``received`` are text, ``first_difference`` is the first character, counted
     from 0, in which they differ: for a line of a log also its byte.
+
+    What answers to one question contradict each other in has ``answers``: which of them showed
+    what, in words. Of a transient mismatch ``seen_as`` is the kind that was first seen, with
+    ``received``; ``received_later`` is what the last answer had in its place.
     """
 
     kind: MismatchKind
@@ -53,6 +69,9 @@ class MismatchExample:
     received: str | None = None
     labels: Mapping[str, str] | None = None
     first_difference: int | None = None
+    seen_as: MismatchKind | None = None
+    received_later: str | None = None
+    answers: str | None = None
 
     def marked(self) -> MismatchExample:
         """Return the example with its first difference noted, and long content shortened.
@@ -65,11 +84,15 @@ class MismatchExample:
         if received is not None and (plain := _struck_around(received, at or 0)) != received:
             received = plain
             at = None if self.expected is None else first_difference(self.expected, received)
+        later = (
+            None if self.received_later is None else _struck_around(self.received_later, at or 0)
+        )
         return replace(
             self,
             first_difference=at,
             expected=shortened(self.expected, at or 0, MAX_EXAMPLE_CHARS),
             received=shortened(received, at or 0, MAX_EXAMPLE_CHARS),
+            received_later=shortened(later, at or 0, MAX_EXAMPLE_CHARS),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -127,7 +150,8 @@ class Findings:
 
     ``n_expected`` counts samples that must be there, ``n_validated`` those that came back exactly;
     both for the cycle that is read. At most ``max_examples`` examples are kept: of what is merged,
-    the least of them.
+    the least of them. ``places`` (PLACE_DTYPE) are where one answer showed mismatches; they do not
+    add up.
     """
 
     n_expected: int = 0
@@ -138,6 +162,16 @@ class Findings:
     examples: list[MismatchExample] = field(default_factory=list)
     added_labels: set[str] = field(default_factory=set)
     max_examples: int = MAX_EXAMPLES
+    places: list[NDArray[Any]] = field(default_factory=list)
+
+    def add_at(self, kind: MismatchKind, streams: ArrayLike, times_ns: ArrayLike) -> None:
+        """Count mismatches of a kind, and note where they are: (n,) each."""
+        found = np.empty(np.size(streams), PLACE_DTYPE)
+        if not len(found):
+            return
+        found["kind"], found["stream"], found["time_ns"] = KINDS.index(kind), streams, times_ns
+        self.places.append(found)
+        self.add(kind, len(found))
 
     def add(self, kind: MismatchKind, n: int) -> None:
         """Count ``n`` mismatches of a kind."""

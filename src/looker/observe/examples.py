@@ -19,6 +19,7 @@ _INDENT: Final = "    "
 _LEAST_ROOM: Final = 20
 _MAX_CYCLES: Final = 10
 """Of further cycles only their number is told."""
+_HEAD_WIDTH: Final = len(f"{_INDENT}expected: ")
 
 
 def show_examples(report: Mapping[str, Any], console: Console) -> None:
@@ -71,6 +72,8 @@ def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[
     if example["timestamp"] is not None:
         place += f" = {example['timestamp']}"
     yield Text(_INDENT + place, overflow="fold"), True
+    if example.get("answers"):
+        yield Text(_INDENT + visible(example["answers"]), overflow="fold"), True
     is_line = mode == "logs" and example["kind"] != MismatchKind.WRONG_LABELS
     for line in _contents(example, "byte" if is_line else "character", width):
         yield line, True
@@ -83,7 +86,7 @@ def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[
 
 def _contents(example: Mapping[str, Any], unit: str, width: int) -> Iterator[Text]:
     expected, received = example["expected"], example["received"]
-    head = len(f"{_INDENT}expected: ")
+    head = _HEAD_WIDTH
     room = max(_LEAST_ROOM, width - head)
     at = None
     if expected is not None and received is not None:
@@ -92,10 +95,10 @@ def _contents(example: Mapping[str, Any], unit: str, width: int) -> Iterator[Tex
     for side, text in zip(("expected", "received"), short, strict=True):
         if text is not None:
             yield Text(f"{_INDENT}{side}: {visible(text)}", overflow="fold")
-    if short[0] is None or short[1] is None:
-        return
-    mark = first_difference(short[0], short[1])
-    if mark is not None:
+    mark = None
+    if short[0] is not None and short[1] is not None:
+        mark = first_difference(short[0], short[1])
+    if mark is not None and short[0] is not None:
         column = cell_len(visible(short[0][:mark]))
         note = f"{unit} {example['first_difference']}"
         if column + len(note) + 2 <= room:
@@ -103,6 +106,13 @@ def _contents(example: Mapping[str, Any], unit: str, width: int) -> Iterator[Tex
         else:
             pointer = f"{note} ^".rjust(column + 1)
         yield Text(" " * head + pointer, style="bold red", overflow="fold")
+    yield from _later(example, room)
+
+
+def _later(example: Mapping[str, Any], room: int) -> Iterator[Text]:
+    later = shortened(example.get("received_later"), 0, room)
+    if later is not None:
+        yield Text(f"{_INDENT}later: {visible(later)}", overflow="fold")
 
 
 def visible(text: str) -> str:

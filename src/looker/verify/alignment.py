@@ -56,6 +56,10 @@ class Samples(Protocol):
         """Return the checksum's inner sums of received samples (k,)."""
         ...
 
+    def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return a number for the content of each received sample (k,): the same for the same."""
+        ...
+
     def received_text(self, received: int) -> str:
         """Return the content of a received sample as text."""
         ...
@@ -175,7 +179,8 @@ class _Explainer:
 
         ``beside`` are the expected samples of the same streams and times; -1 where there is none.
         """
-        self._findings.add(kind, len(received))
+        came = self._received
+        self._findings.add_at(kind, came.streams[received], came.timestamps_ns[received])
         for index, number in enumerate(received[: self._findings.room()].tolist()):
             text = self._samples.received_text(number)
             if beside is not None and beside[index] >= 0:
@@ -203,16 +208,23 @@ class _Explainer:
         self, kind: MismatchKind, expected: NDArray[np.intp], received: NDArray[np.intp]
     ) -> None:
         """Count received samples that differ from, or repeat, an expected one."""
-        self._findings.add(kind, len(expected))
+        self._add_expected(kind, expected)
         chosen = zip(expected[: self._findings.room()].tolist(), received.tolist(), strict=False)
         for number, got in chosen:
             self._keep_expected(kind, number, self._samples.received_text(got))
 
     def missing(self, expected: NDArray[np.intp]) -> None:
         """Count expected samples that did not come."""
-        self._findings.add(MismatchKind.MISSING, len(expected))
+        self._add_expected(MismatchKind.MISSING, expected)
         for number in expected[: self._findings.room()].tolist():
             self._keep_expected(MismatchKind.MISSING, number, None)
+
+    def _add_expected(self, kind: MismatchKind, expected: NDArray[np.intp]) -> None:
+        if not len(expected):
+            return
+        expectation = self._expectation
+        streams = expectation.streams[expectation.piece_of[expected]]
+        self._findings.add_at(kind, streams, expectation.timestamps_ns[expected])
 
     def _keep_expected(self, kind: MismatchKind, number: int, received: str | None) -> None:
         expectation = self._expectation

@@ -5,12 +5,17 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from looker.model.labels import UNIQUENAME, selector_text
+import numpy as np
+
+from looker.model.labels import UNIQUENAME, selector_of, selector_text
 from looker.model.mismatch import MismatchExample, MismatchKind
 from looker.model.secrecy import struck
+from looker.wire.named import Repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from looker.model.labels import LabelScheme
     from looker.model.mismatch import Findings
@@ -22,18 +27,28 @@ _MAX_LABEL_CHARS: Final = 1024
 
 def foreign_labels(labels: Mapping[str, Any]) -> dict[str, str]:
     """Return labels that nobody wrote as they may be shown: so many, so long, without secrets."""
-    return {
-        struck(str(name), _MAX_LABEL_CHARS): struck(str(value), _MAX_LABEL_CHARS)
-        for name, value in islice(labels.items(), _MAX_LABELS)
-    }
+    return dict(shown_labels(labels.items()))
+
+
+def shown_labels(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Return the same of names and values, of which a name may come twice."""
+    return [
+        (struck(str(name), _MAX_LABEL_CHARS), struck(str(value), _MAX_LABEL_CHARS))
+        for name, value in islice(pairs, _MAX_LABELS)
+    ]
 
 
 def stream_of(
-    labels: Mapping[str, Any], scheme: LabelScheme, tolerated: frozenset[str], findings: Findings
+    labels: Mapping[str, Any],
+    scheme: LabelScheme,
+    tolerated: frozenset[str],
+    findings: Findings,
+    first_ns: int = 0,
 ) -> int:
     """Return the number of the stream that has these labels, or -1 if it is not of the generation.
 
-    Labels that the target adds by itself are noted; others that differ count as wrong.
+    Labels that the target adds by itself are noted; others that differ count as wrong, and so does
+    a label that is named twice. ``first_ns`` is the time of the first sample under the labels.
     """
     name = labels.get(UNIQUENAME)
     stream = scheme.stream_of(name) if isinstance(name, str) else None
@@ -44,8 +59,9 @@ def stream_of(
     added = tolerated - expected.keys()
     own = {label: value for label, value in labels.items() if label not in added}
     findings.added_labels |= labels.keys() - own.keys()
-    if own != expected:
-        findings.add(MismatchKind.WRONG_LABELS, 1)
+    pairs = labels.pairs if isinstance(labels, Repeated) else tuple(sorted(labels.items()))
+    if own != expected or isinstance(labels, Repeated):
+        findings.add_at(MismatchKind.WRONG_LABELS, [stream], [first_ns])
         findings.keep(
             MismatchExample(
                 kind=MismatchKind.WRONG_LABELS,
@@ -53,7 +69,17 @@ def stream_of(
                 labels=expected,
                 cycle=scheme.born_in_cycle,
                 expected=selector_text(expected),
-                received=selector_text(dict(sorted(foreign_labels(labels).items()))),
+                received=selector_of(shown_labels(pairs)),
             )
         )
     return stream
+
+
+def first_times(counts: NDArray[np.int64], times_ns: NDArray[np.int64]) -> list[int]:
+    """Return the time of each element's first sample; 0 for one without samples."""
+    begins = np.cumsum(counts) - counts
+    firsts = np.zeros(len(counts), np.int64)
+    some = counts > 0
+    firsts[some] = times_ns[begins[some]]
+    found: list[int] = firsts.tolist()
+    return found

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.errors import DecodeError
+from looker.model.config import VerifyMode
 from looker.model.mismatch import Findings, MismatchKind
 from looker.model.words import one_line
-from looker.verify.alignment import Received, align
-from looker.verify.identity import stream_of
+from looker.verify.alignment import Received
+from looker.verify.identity import first_times, stream_of
+from looker.verify.judging import judge, undecided
 from looker.verify.log_prediction import Extras, LogPredictor
-from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
+from looker.verify.proof import PageProof, proof_of_all
 from looker.wire.checksum import line_sums, time_sums
 from looker.wire.loki_answer import (
     TOLERATED_LABELS,
@@ -45,21 +47,31 @@ _DIGITS: Final = re.compile("-?[0-9]{1,19}")
 class LogAnswers:
     """Compares the answers to the queries of one generation's logs."""
 
-    def __init__(self, content: Content, ignored: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        content: Content,
+        ignored: frozenset[str] = frozenset(),
+        mode: VerifyMode = VerifyMode.CONTENT,
+    ) -> None:
         """``ignored`` are further labels that the target may add."""
         self._content = content
+        self._mode = mode
         self._tolerated = TOLERATED_LABELS | ignored
         self._form: ElementForm | None = None
         self._extras = Extras(self._tolerated)
-        self._predictor = LogPredictor(content, self._extras)
+        regenerate = mode is VerifyMode.CONTENT
+        self._predictor = LogPredictor(content, self._extras, regenerate=regenerate)
 
-    def compare(self, body: bytes, expectation: Expectation) -> PageProof:
-        """Compare a ``query_range`` answer; DecodeError if it is not one."""
+    def compare(self, body: bytes, expectation: Expectation, *, in_full: bool = False) -> PageProof:
+        """Compare a ``query_range`` answer; DecodeError if it is not one.
+
+        ``in_full`` wants each sample's own content, where the mode does not regenerate it.
+        """
         required = expectation.required_only()
-        if required.n_samples:
+        if required.n_samples and not in_full:
             proof = self._predicted(body, required)
             if proof is not None:
-                return proof
+                return undecided(self._mode, proof)
         return self._aligned(body, expectation)
 
     def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
@@ -103,9 +115,7 @@ class LogAnswers:
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()
         entries = Entries.parse(body, expectation, self._tolerated, findings)
-        aligned = align(expectation, entries.received, entries, findings)
-        sums = entries.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
-        return proof_of_aligned(expectation, aligned, sums, findings, len(entries.text))
+        return judge(self._mode, expectation, entries.received, entries, findings)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -128,9 +138,6 @@ class Entries:
         """Take the columns out of an answer; DecodeError where it is not one of entries."""
         elements = parse_streams(body)
         scheme = expectation.content.scheme
-        streams = [
-            stream_of(element["stream"], scheme, tolerated, findings) for element in elements
-        ]
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))
         try:
@@ -141,14 +148,20 @@ class Entries:
         except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
             said = one_line(str(error), 200)
             raise DecodeError(f"an entry of the answer is not [timestamp, line]: {said}") from error
-        _check_metadata(values, tolerated, findings)
+        firsts_ns = first_times(counts, times)
+        streams = [
+            stream_of(element["stream"], scheme, tolerated, findings, first_ns)
+            for element, first_ns in zip(elements, firsts_ns, strict=True)
+        ]
+        owners = np.repeat(np.array(streams, np.int64), counts)
+        _check_metadata(values, tolerated, findings, owners, times)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
         joined = b"".join(line for line, fit in zip(encoded, fits, strict=True) if fit)
         lines = np.zeros((len(encoded), n_chars), np.uint8)
         lines[fits] = np.frombuffer(joined, np.uint8).reshape(-1, n_chars)
         received = Received(
-            np.repeat(np.array(streams, np.int64), counts),
+            owners,
             np.repeat(np.arange(len(elements), dtype=np.int64), counts),
             times,
             [element["stream"] for element in elements],
@@ -167,6 +180,11 @@ class Entries:
     ) -> NDArray[np.uint64]:
         """Return the checksum's inner sums of received samples (k,)."""
         return line_sums(self.lines[received]) + time_sums(timestamps_ns)
+
+    def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return a number for the content of each received sample (k,): the same for the same."""
+        text = self.text
+        return np.fromiter((hash(text[i]) for i in received.tolist()), np.int64, len(received))
 
     def received_text(self, received: int) -> str:
         """Return the content of a received sample as text."""
@@ -188,13 +206,20 @@ def _check_rows(values: list[Any]) -> None:
         raise ValueError("a timestamp is not in nanoseconds")
 
 
-def _check_metadata(values: list[Any], tolerated: frozenset[str], findings: Findings) -> None:
+def _check_metadata(
+    values: list[Any],
+    tolerated: frozenset[str],
+    findings: Findings,
+    streams: NDArray[np.int64],
+    times_ns: NDArray[np.int64],
+) -> None:
     """Count entries that came with metadata which nobody wrote."""
     strange = [
-        value for value in values if len(value) > 2 and not metadata_tolerated(value[2], tolerated)
+        number
+        for number, value in enumerate(values)
+        if len(value) > 2 and not metadata_tolerated(value[2], tolerated)
     ]
-    if strange:
-        findings.add(MismatchKind.UNEXPECTED, len(strange))
+    findings.add_at(MismatchKind.UNEXPECTED, streams[strange], times_ns[strange])
     for value in values:
         if len(value) > 2 and value[2] and metadata_tolerated(value[2], tolerated):
             findings.added_labels.update(value[2].get("structuredMetadata", {}))

@@ -10,14 +10,16 @@ import numpy as np
 from google.protobuf.message import DecodeError as ProtobufError
 
 from looker.errors import DecodeError
-from looker.model.config import NS_PER_MS
+from looker.model.config import NS_PER_MS, VerifyMode
 from looker.model.mismatch import Findings
-from looker.verify.alignment import Received, align
-from looker.verify.identity import stream_of
-from looker.verify.proof import PageProof, proof_of_aligned, proof_of_all
+from looker.verify.alignment import Received
+from looker.verify.identity import first_times, stream_of
+from looker.verify.judging import judge, undecided
+from looker.verify.proof import PageProof, proof_of_all
 from looker.verify.read_prediction import predicted_sums, sums_of_columns
 from looker.wire.checksum import time_sums, value_sums
 from looker.wire.decode import decode_read_response
+from looker.wire.named import named
 from looker.wire.prometheus import series_labels
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import prometheus_pb2
@@ -41,6 +43,7 @@ class RemoteReadAnswers:
         content: Content,
         ignored: frozenset[str] = frozenset(),
         external_labels: tuple[tuple[str, str], ...] = (),
+        mode: VerifyMode = VerifyMode.CONTENT,
     ) -> None:
         """``ignored`` are labels that the target may add.
 
@@ -53,23 +56,30 @@ class RemoteReadAnswers:
         self._labels = series_labels(replace(scheme, extra=(*scheme.extra, *added)))
         self._added = frozenset(name for name, _ in added)
         self._tolerated = ignored | self._added
+        self._mode = mode
 
-    def compare(self, body: bytes, expectation: Expectation) -> PageProof:
-        """Compare an answer; DecodeError if it is not one."""
+    def compare(self, body: bytes, expectation: Expectation, *, in_full: bool = False) -> PageProof:
+        """Compare an answer; DecodeError if it is not one.
+
+        ``in_full`` wants each sample's own content, where the mode does not regenerate it.
+        """
         required = expectation.required_only()
-        if required.n_samples:
+        if required.n_samples and not in_full:
             proof = self._predicted(body, required)
             if proof is not None:
-                return proof
-        return self._aligned(body, expectation)
+                return undecided(self._mode, proof)
+        return self._aligned(body, expectation, in_full=in_full)
 
     def _predicted(self, body: bytes, expectation: Expectation) -> PageProof | None:
-        sums = predicted_sums(body, expectation, self._labels)
+        regenerate = self._mode is VerifyMode.CONTENT
+        sums = predicted_sums(body, expectation, self._labels, regenerate=regenerate)
         if sums is None:
             return None
         return proof_of_all(expectation, sums, Findings(added_labels=set(self._added)))
 
-    def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
+    def _aligned(
+        self, body: bytes, expectation: Expectation, *, in_full: bool = False
+    ) -> PageProof:
         results = decode_read_response(body)
         if len(results) > 1:
             raise DecodeError(f"an answer to one query has {len(results)} results")
@@ -80,71 +90,90 @@ class RemoteReadAnswers:
         counts = np.concatenate([result.counts for result in results] or empty)
         times = np.concatenate([result.timestamps_ms for result in results] or empty)
         bits = np.concatenate([result.value_bits for result in results] or [np.empty(0, np.uint64)])
-        return _compare_columns(expectation, labels, counts, times, bits, self._tolerated)
+        columns = (counts, times, bits)
+        return _compare_columns(
+            self._mode, expectation, labels, columns, self._tolerated, in_full=in_full
+        )
 
 
 class QueryAnswers:
     """Compares the query API's answers to range selectors for one generation's series."""
 
-    def __init__(self, ignored: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, ignored: frozenset[str] = frozenset(), mode: VerifyMode = VerifyMode.CONTENT
+    ) -> None:
         """``ignored`` are labels that the target may add."""
         self._tolerated = ignored
+        self._mode = mode
 
-    def compare(self, body: bytes, expectation: Expectation, begin_ms: int) -> PageProof:
+    def compare(
+        self, body: bytes, expectation: Expectation, begin_ms: int, *, in_full: bool = False
+    ) -> PageProof:
         """Compare an answer; DecodeError if it is not one.
 
         ``begin_ms`` is the first millisecond that was asked for: servers before Prometheus 3
         also return the sample at the open end of the range, one millisecond before it.
+        ``in_full`` as for remote read.
         """
         matrix = parse_matrix(body)
         inside = matrix.timestamps_ms != begin_ms - 1
         series = np.repeat(np.arange(len(matrix.counts)), matrix.counts)[inside]
         counts = np.bincount(series, minlength=len(matrix.counts)).astype(np.int64)
+        columns = (counts, matrix.timestamps_ms[inside], matrix.bits[inside])
         return _compare_columns(
-            expectation,
-            matrix.metrics,
-            counts,
-            matrix.timestamps_ms[inside],
-            matrix.bits[inside],
-            self._tolerated,
+            self._mode, expectation, matrix.metrics, columns, self._tolerated, in_full=in_full
         )
 
 
 def parse_labels(blob: bytes) -> dict[str, str]:
-    """Return the labels in the fields of a series; DecodeError where they are none."""
+    """Return the labels in the fields of a series; DecodeError where they are none.
+
+    They are `Repeated` where a name comes twice.
+    """
     try:
         series = prometheus_pb2.TimeSeries.FromString(blob)
     except ProtobufError as error:
         raise DecodeError(f"the labels of a series cannot be read: {error}") from error
-    return {label.name: label.value for label in series.labels}
+    return named([(label.name, label.value) for label in series.labels])
 
 
 def _compare_columns(
+    mode: VerifyMode,
     expectation: Expectation,
     labels: list[dict[str, str]],
-    counts: NDArray[np.int64],
-    timestamps_ms: NDArray[np.int64],
-    bits: NDArray[np.uint64],
+    columns: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]],
     tolerated: frozenset[str],
+    *,
+    in_full: bool,
 ) -> PageProof:
+    """Compare series: (samples per series, timestamps in ms, bits), in the order of the answer."""
+    counts, timestamps_ms, bits = columns
     findings = Findings()
     scheme = expectation.content.scheme
-    streams = np.array([stream_of(own, scheme, tolerated, findings) for own in labels], np.int64)
+    times_ns = np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS  # within int64
+    firsts_ns = first_times(counts, times_ns)
+    streams = np.array(
+        [
+            stream_of(own, scheme, tolerated, findings, first_ns)
+            for own, first_ns in zip(labels, firsts_ns, strict=True)
+        ],
+        np.int64,
+    )
     required = expectation.required_only()
-    if required.n_samples:
-        exact = sums_of_columns(required, streams, counts, timestamps_ms, bits)
+    if required.n_samples and not in_full:
+        regenerate = mode is VerifyMode.CONTENT
+        exact = sums_of_columns(
+            required, streams, counts, timestamps_ms, bits, regenerate=regenerate
+        )
         if exact is not None:
-            return proof_of_all(required, exact, findings)
+            return undecided(mode, proof_of_all(required, exact, findings))
     received = Received(
         np.repeat(streams, counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),
-        np.clip(timestamps_ms, -(2**43), 2**43) * NS_PER_MS,  # within int64
+        times_ns,
         labels,
     )
-    samples = FloatSamples(bits)
-    aligned = align(expectation, received, samples, findings)
-    sums = samples.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
-    return proof_of_aligned(expectation, aligned, sums, findings, len(bits))
+    return judge(mode, expectation, received, FloatSamples(bits), findings)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -165,6 +194,10 @@ class FloatSamples:
     ) -> NDArray[np.uint64]:
         """Return the checksum's inner sums of received samples (k,)."""
         return value_sums(self.bits[received]) + time_sums(timestamps_ns)
+
+    def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return a number for the content of each received sample (k,): the same for the same."""
+        return self.bits[received].view(np.int64)
 
     def received_text(self, received: int) -> str:
         """Return the content of a received sample as text."""

@@ -14,8 +14,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.model.mismatch import Findings
-    from looker.verify.alignment import Aligned
+    from looker.verify.alignment import Aligned, Samples
     from looker.verify.expectation import Expectation
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Came:
+    """What came of the expected samples: the place of each in the answer, int64 (n,); -1: did not.
+
+    ``samples`` are those of the answer.
+    """
+
+    at: NDArray[np.int64]
+    samples: Samples
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,6 +36,7 @@ class PageProof:
     ``n_received`` is the number of samples in the answer, whatever they are.
     ``seen`` int64 (p,): samples that came back, exact or not; ``exact`` int64 (p,): those with the
     regenerated content; ``sums`` uint64 (p,): the checksum's share, of the bytes that came.
+    ``came`` is None where all expected samples did, once each and in order.
     """
 
     expectation: Expectation
@@ -33,6 +45,7 @@ class PageProof:
     seen: NDArray[np.int64]
     exact: NDArray[np.int64]
     sums: NDArray[np.uint64]
+    came: Came | None = None
 
 
 def count_exact(expectation: Expectation, exact: NDArray[np.int64], findings: Findings) -> None:
@@ -66,8 +79,9 @@ def proof_of_aligned(
     inner_sums: NDArray[np.uint64],
     findings: Findings,
     n_received: int,
+    samples: Samples,
 ) -> PageProof:
-    """Return the proof of a page of which some samples came back; sums as in ``aligned``."""
+    """Return the proof of a page of which some ``samples`` came; sums as in ``aligned``."""
     n_pieces = len(expectation.counts)
     pieces = expectation.piece_of[aligned.expected]
     seen = np.bincount(pieces, minlength=n_pieces).astype(np.int64)
@@ -76,7 +90,9 @@ def proof_of_aligned(
     products = weighted(inner_sums, expectation.sample_positions[aligned.expected])
     np.add.at(sums, pieces, products)
     count_exact(expectation, exact, findings)
-    return PageProof(expectation, findings, n_received, seen, exact, sums)
+    at = np.full(expectation.n_samples, -1, np.int64)
+    at[aligned.expected] = aligned.received
+    return PageProof(expectation, findings, n_received, seen, exact, sums, Came(at, samples))
 
 
 class ChecksumLedger:

@@ -107,6 +107,8 @@ def sums_of_columns(
     counts: NDArray[np.int64],
     timestamps_ms: NDArray[np.int64],
     bits: NDArray[np.uint64],
+    *,
+    regenerate: bool = True,
 ) -> NDArray[np.uint64] | None:
     """Return the same of parsed samples; None where they are not all that is expected, in order.
 
@@ -117,7 +119,7 @@ def sums_of_columns(
     if not np.array_equal(counts, expectation.stream_counts):
         return None
     grid = Grid(expectation, NS_PER_MS)
-    values = expectation.content.values()
+    values = expectation.content.values() if regenerate else None
     times, found = timestamps_ms.reshape(grid.shape), bits.reshape(grid.shape)
     for part, columns in blocks(*grid.shape, _SAMPLES_PER_BLOCK):
         if not _take(grid, values, (part, columns), times[part, columns], found[part, columns]):

@@ -16,6 +16,7 @@ import orjson
 from looker.errors import DecodeError
 from looker.model.labels import UNIQUENAME, LabelScheme
 from looker.wire.columns import NumberedText
+from looker.wire.named import Repeated, read_json, refuse_repeated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,12 +79,14 @@ def is_frame(body: bytes, begin: int, end: int) -> bool:
     """Tell whether what is around ``body[begin:end]`` makes a complete successful answer."""
     try:
         # a mark shows that it is this result that counts, and not a second one of that name
-        frame = orjson.loads(body[:begin] + _MARK + body[end:])
-    except orjson.JSONDecodeError:
+        frame = read_json(body[:begin] + _MARK + body[end:])
+    except DecodeError:
         return False
     data = frame.get("data") if isinstance(frame, dict) else None
     return (
         isinstance(data, dict)
+        and not isinstance(frame, Repeated)
+        and not isinstance(data, Repeated)
         and frame.get("status") == "success"
         and data.get("resultType") == "streams"
         and data.get("result") == [orjson.loads(_MARK)]
@@ -101,11 +104,10 @@ def learn_form(
     if values_at < 0:
         return None
     head = body[begin : values_at + len(_VALUES)]
-    try:
-        labels = orjson.loads(head[len(b'{"stream":') : -len(_VALUES)])
-    except orjson.JSONDecodeError:
+    labels = _labels_of(head)
+    if labels is None:
         return None
-    stream = scheme.stream_of(str(labels.get(UNIQUENAME))) if isinstance(labels, dict) else None
+    stream = scheme.stream_of(str(labels.get(UNIQUENAME)))
     if stream is None or not labels_match(scheme, stream, labels, tolerated):
         return None
     numbered = _numbered(head, scheme, stream)
@@ -115,6 +117,16 @@ def learn_form(
     if not _holds_for_all(numbered, scheme, stream, tolerated):
         return None
     return ElementForm(numbered, row, frozenset(labels) - frozenset(scheme.labels(stream)))
+
+
+def _labels_of(head: bytes) -> dict[str, Any] | None:
+    """Return the labels that stand before an element's rows; None where they are not usual."""
+    try:
+        labels = read_json(head[len(b'{"stream":') : -len(_VALUES)])
+    except DecodeError:
+        return None
+    usual = isinstance(labels, dict) and not isinstance(labels, Repeated)
+    return labels if usual else None
 
 
 def labels_match(
@@ -152,11 +164,8 @@ def _holds_for_all(
     """
     other = scheme.n_streams - 1 - stream
     head = numbered.render(np.array([other], np.uint32)).tobytes()
-    try:
-        labels = orjson.loads(head[len(b'{"stream":') : -len(_VALUES)])
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(labels, dict) and labels_match(scheme, other, labels, tolerated)
+    labels = _labels_of(head)
+    return labels is not None and labels_match(scheme, other, labels, tolerated)
 
 
 def _learn_row(body: bytes, begin: int, n_chars: int, tolerated: frozenset[str]) -> RowForm | None:
@@ -176,8 +185,8 @@ def extra_names(extra: bytes, tolerated: frozenset[str]) -> frozenset[str] | Non
     if not extra:
         return frozenset()
     try:
-        values = orjson.loads(b"[0" + extra + b"]")
-    except orjson.JSONDecodeError:
+        values = read_json(b"[0" + extra + b"]")
+    except DecodeError:
         return None
     if len(values) != 2 or not metadata_tolerated(values[1], tolerated):
         return None
@@ -188,27 +197,28 @@ def metadata_tolerated(metadata: Any, tolerated: frozenset[str]) -> bool:
     """Tell whether a row's third value holds only what is tolerated."""
     if not isinstance(metadata, dict) or set(metadata) - {"structuredMetadata", "parsed"}:
         return False
-    if metadata.get("parsed"):
+    if metadata.get("parsed") or isinstance(metadata, Repeated):
         return False
     structured = metadata.get("structuredMetadata", {})
-    return isinstance(structured, dict) and set(structured) <= tolerated
+    usual = isinstance(structured, dict) and not isinstance(structured, Repeated)
+    return usual and set(structured) <= tolerated
 
 
 def parse_streams(body: bytes) -> list[dict[str, Any]]:
-    """Parse an answer in full; DecodeError where it is not a successful one of streams."""
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise DecodeError(f"the answer is not JSON: {error}") from error
+    """Parse an answer in full; DecodeError where it is not a successful one of streams.
+
+    Label sets that have a name twice are `Repeated`.
+    """
+    answer = read_json(body)
     match answer:
         case {"status": "success", "data": {"resultType": "streams", "result": list(result)}}:
-            pass
+            refuse_repeated(answer, answer["data"])
         case _:
             raise DecodeError("the answer is not one of streams: " + repr(body[:200]))
     for element in result:
         match element:
             case {"stream": dict(), "values": list()}:
-                pass
+                refuse_repeated(element)
             case _:
                 raise DecodeError("an element of the answer has no stream or no values")
     return result

@@ -11,6 +11,7 @@ import orjson
 
 from looker.errors import DecodeError
 from looker.model.words import one_line
+from looker.wire.named import Repeated, read_json, refuse_repeated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,16 +48,14 @@ def parse_matrix(body: bytes) -> Matrix:
     Seconds with three decimals are below 2**53 / 1000, so that rounding a thousandfold of the
     nearest double gives the exact millisecond.
     """
-    found = _parse_numbers(body)
+    parted = _without_samples(body)
+    found = None if parted is None else _parse_numbers(*parted)
     if found is not None:
         return found
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise DecodeError(f"the answer is not JSON: {error}") from error
+    answer = _read_samples(body, parted)
     match answer:
         case {"status": "success", "data": {"resultType": "matrix", "result": list(result)}}:
-            pass
+            refuse_repeated(answer, answer["data"], *result)
         case _:
             raise DecodeError("the answer is not a matrix: " + repr(body[:200]))
     try:
@@ -101,33 +100,54 @@ def _check_samples(pairs: list[Any], flat: list[Any]) -> None:
         raise ValueError("a value is not a number")
 
 
-def _parse_numbers(body: bytes) -> Matrix | None:
-    """Parse an answer of the usual form without an object per sample; None for any other form.
-
-    The values of all series become one JSON list of numbers, which is read several times faster
-    than lists with text in them. What is not finite, and a zero's sign, are left to the other way.
-    """
+def _without_samples(body: bytes) -> tuple[list[bytes], Any] | None:
+    """Return the series' samples as text, and the rest of the answer, parsed; None if not usual."""
     first, *parts = body.split(_VALUES)
     ends = [part.find(b"]]}") for part in parts]
     if not parts or min(ends) < 0:
         return None
     series = [part[: end + 1] for part, end in zip(parts, ends, strict=True)]
     rests = [part[end + 1 :] for part, end in zip(parts, ends, strict=True)]
+    try:
+        # what is left is an answer with empty series
+        return series, read_json(_VALUES.join([first, *rests]))
+    except DecodeError:
+        return None
+
+
+def _read_samples(body: bytes, parted: tuple[list[bytes], Any] | None) -> Any:
+    """Parse an answer in full; label sets that have a name twice are `Repeated`."""
+    if parted is None:
+        return read_json(body)
+    try:
+        answer = orjson.loads(body)
+        # names that come twice are among what is not samples
+        labels = [element["metric"] for element in parted[1]["data"]["result"]]
+        for element, own in zip(answer["data"]["result"], labels, strict=True):
+            element["metric"] = own
+    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
+        return read_json(body)
+    refuse_repeated(parted[1], parted[1]["data"], *parted[1]["data"]["result"])
+    return answer
+
+
+def _parse_numbers(series: list[bytes], answer: Any) -> Matrix | None:
+    """Parse samples of the usual form without an object per sample; None for any other form.
+
+    The values of all series become one JSON list of numbers, which is read several times faster
+    than lists with text in them. What is not finite, and a zero's sign, are left to the other way.
+    """
     numbers = _numbers(b",".join(series))
     if numbers is None:
         return None
-    try:
-        # what is left is an answer with empty series
-        answer = orjson.loads(_VALUES.join([first, *rests]))
-    except orjson.JSONDecodeError:
-        return None
     match answer:
         case {"status": "success", "data": {"resultType": "matrix", "result": list(result)}}:
+            refuse_repeated(answer, answer["data"])
             metrics = [one["metric"] for one in result if _is_series(one)]
         case _:
             return None
     seconds, values = numbers[0::2], numbers[1::2].copy()
-    usual = len(metrics) == len(result) == len(parts) and bool((values != 0).all())
+    usual = len(metrics) == len(result) == len(series) and bool((values != 0).all())
     usual = usual and bool((np.abs(seconds) < _MAX_SECONDS).all())
     timestamps = _whole_milliseconds(seconds) if usual else None
     if timestamps is None:
@@ -138,6 +158,7 @@ def _parse_numbers(body: bytes) -> Matrix | None:
 
 def _is_series(element: Any) -> bool:
     usual = isinstance(element, dict) and element.keys() == {"metric", "values"}
+    usual = usual and not isinstance(element, Repeated)
     return usual and isinstance(element["metric"], dict)
 
 

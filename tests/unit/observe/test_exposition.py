@@ -142,6 +142,8 @@ def test_counters_with_a_second_label(state: RunState) -> None:
             ("out_of_order", 0),
             ("unexpected", 0),
             ("wrong_labels", 0),
+            ("transient", 0),
+            ("inconsistent", 0),
         )
     }
 

@@ -434,6 +434,9 @@ def test_an_example_says_all_that_is_known() -> None:
         "expected": text,
         "received": text[:30] + "~" + text[31:],
         "first_difference": 30,
+        "seen_as": None,
+        "received_later": None,
+        "answers": None,
         "labels": referee.labels(HISTORY.content.scheme, 1),
     }
     (one,) = compare(forge(lambda e: e[2][1].pop(0))).findings.examples

@@ -14,15 +14,11 @@ import referee
 from looker.errors import DecodeError
 from looker.model.config import VerifyMode
 from looker.model.mismatch import Findings, MismatchKind
-from looker.verify import modes
+from looker.verify import judging
 from looker.verify.expectation import Expectation
-from looker.verify.modes import (
-    SumsOfSending,
-    UnregeneratedLogs,
-    UnregeneratedQueries,
-    UnregeneratedReads,
-    ledger_for,
-)
+from looker.verify.log_answer import LogAnswers
+from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
+from looker.verify.modes import SumsOfSending, ledger_for
 from looker.verify.proof import ChecksumLedger
 from referee import MAYBE, MS, REJECTED, Elements, History
 
@@ -35,25 +31,24 @@ if TYPE_CHECKING:
 N, PER_FRAGMENT = 24, 4
 LOGS, METRICS = referee.history(), referee.history(metrics=True)
 CHECKSUM, COUNT = VerifyMode.CHECKSUM, VerifyMode.COUNT
-NOTHING: frozenset[str] = frozenset()
 
 
 def by_query_range(mode: VerifyMode, elements: Elements, history: History) -> PageProof:
     body = referee.streams_response(elements)
-    answers = UnregeneratedLogs(mode, history.content, NOTHING)
+    answers = LogAnswers(history.content, mode=mode)
     return answers.compare(body, history.page().expectation)
 
 
 def by_remote_read(mode: VerifyMode, elements: Elements, history: History) -> PageProof:
     body = referee.read_response(elements)
-    answers = UnregeneratedReads(mode, history.content, NOTHING, ())
+    answers = RemoteReadAnswers(history.content, mode=mode)
     return answers.compare(body, history.page().expectation)
 
 
 def by_query(mode: VerifyMode, elements: Elements, history: History) -> PageProof:
     body = referee.matrix_response(elements)
     page = history.page()
-    answers = UnregeneratedQueries(mode, NOTHING)
+    answers = QueryAnswers(mode=mode)
     return answers.compare(body, page.expectation, page.start_ns // MS)
 
 
@@ -183,7 +178,7 @@ def test_nothing_is_regenerated(
     monkeypatch.setattr(Expectation, "keys", property(refuse))
     for parsed in (False, True):
         if parsed:
-            for answers in (UnregeneratedLogs, UnregeneratedReads):
+            for answers in (LogAnswers, RemoteReadAnswers):
                 monkeypatch.setattr(answers, "_predicted", lambda *_: None)
         findings, n_proved = judged(way, mode, nothing)
         assert findings.n_validated == N
@@ -195,7 +190,7 @@ def no_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the answer was parsed in full")
 
-    monkeypatch.setattr(modes, "align", refuse)
+    monkeypatch.setattr(judging, "align", refuse)
 
 
 @pytest.mark.parametrize("mode", [CHECKSUM, COUNT])
@@ -227,7 +222,7 @@ def test_rows_cannot_hide_in_a_line(mode: VerifyMode) -> None:
     hidden = b'"],["1234567890123456789","'
     forged = body.replace(line, line[:30] + hidden + line[30 + len(hidden) :])
     assert len(forged) == len(body)
-    answers = UnregeneratedLogs(mode, history.content, NOTHING)
+    answers = LogAnswers(history.content, mode=mode)
     findings = answers.compare(forged, history.page().expectation).findings
     assert findings.counts[MismatchKind.UNEXPECTED] == 1
 
@@ -236,7 +231,7 @@ def test_rows_cannot_hide_in_a_line(mode: VerifyMode) -> None:
 @pytest.mark.parametrize("n_cut", [1, 50, 400])
 def test_a_short_answer_is_none(mode: VerifyMode, n_cut: int) -> None:
     body = referee.streams_response(LOGS.elements())
-    answers = UnregeneratedLogs(mode, LOGS.content, NOTHING)
+    answers = LogAnswers(LOGS.content, mode=mode)
     page = LOGS.page()
     assert answers.compare(body, page.expectation).findings.n_mismatches == 0
     with pytest.raises(DecodeError):
@@ -263,7 +258,7 @@ def test_pages_that_share_a_fragment_add_up() -> None:
     page = LOGS.page()
     halves = page.halves()
     assert halves is not None
-    answers = UnregeneratedLogs(CHECKSUM, LOGS.content, NOTHING)
+    answers = LogAnswers(LOGS.content, mode=CHECKSUM)
     ledger = SumsOfSending(LOGS.rows(), LOGS.content)
     for half in halves:
         inside: Elements = [

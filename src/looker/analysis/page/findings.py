@@ -27,6 +27,8 @@ _MEANINGS: Final[Mapping[str, str]] = {
     MismatchKind.OUT_OF_ORDER: "came back after a later one of its stream",
     MismatchKind.UNEXPECTED: "came back, and nobody wrote it",
     MismatchKind.WRONG_LABELS: "a stream with another label set than was written",
+    MismatchKind.TRANSIENT: "an answer was wrong, and a later one to the same question was not",
+    MismatchKind.INCONSISTENT: "one answer had it, and a later one lacked it",
 }
 
 
@@ -98,6 +100,10 @@ def _evidence(example: Mapping[str, Any], *, is_logs: bool) -> Evidence:
     moment = text(example, "timestamp")
     if moment is not None:
         facts.append(("time", f"{visible(moment)} ({at(example, 'timestamp_ns')} ns)"))
+    for name in ("answers", "received_later"):
+        said = text(example, name)
+        if said is not None:
+            facts.append((name.replace("_", " "), visible(said)))
     first = number(example, "first_difference")
     if first is not None:
         unit = "byte" if is_logs and kind != MismatchKind.WRONG_LABELS else "character"
