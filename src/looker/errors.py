@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     TARGET = 3
     THRESHOLD = 4
     INTERNAL = 70
+    OUTPUT = 74
     INTERRUPTED = 130
 
 
@@ -50,6 +51,12 @@ class TargetError(LookerError):
 
 class DecodeError(TargetError):
     """An answer is not of the form that its protocol prescribes."""
+
+
+class OutputError(LookerError):
+    """What was found could not be written: to standard output, or to the report's file."""
+
+    exit_code = ExitCode.OUTPUT
 
 
 class InternalError(LookerError):

@@ -374,8 +374,11 @@ def test_the_report_of_finished_cycles_survives_a_kill(tmp_path: Path, target: s
         run.send(signal.SIGKILL)
         result = run.result(SOON_S)
     assert result.code == -signal.SIGKILL
-    cycles = result.report["cycles"]
-    assert len(cycles) >= 2
-    assert all(cycle["read"]["samples_validated"] == 40 for cycle in cycles[:2])
+    # saving is paced, so the newest cycles may be wanting
+    first, *_ = result.report["cycles"]
+    assert first["read"]["samples_validated"] == 40
+    # field case 40: what was killed has not passed
+    assert result.report["finished"] is False
+    assert (result.report["verdict"], result.report["exit_code"]) == ("unknown", None)
     # a file left half written would lie beside it
     assert len(list(run.directory.glob("*.report.json"))) == 1

@@ -191,11 +191,14 @@ def compare(
     """Compare; ``metrics`` are whole paths, or none for the usual ones; ``notes`` come along.
 
     The tests of each point are corrected for their own number; thresholds are for all points
-    together, where there are several. UsageError where the runs are not alike, or a threshold could
-    never be breached, unless ``force``; and where a metric that is asked for has no value.
+    together, where there are several. UsageError, unless ``force``, where a run is unfinished, the
+    runs are not alike, or a threshold could never be breached; and always where a metric that is
+    asked for has no value.
     """
     points = list(dict.fromkeys(match.point for match in matches))
     groups = [[match for match in matches if match.point == point] for point in points]
+    if not force:
+        _refuse_unfinished(matches)
     unalike = list(dict.fromkeys(line for group in groups for line in _unlike(group)))
     if unalike and not force:
         raise UsageError("BASELINE", f"the runs are not alike (or: --force): {named(unalike)}")
@@ -228,6 +231,19 @@ def compare(
             f" differs, each raises a false alarm with a chance of up to {1 - confidence:.2g}"
         )
     return Comparison(confidence, contests, n_tests, unalike, told, _warnings(contests))
+
+
+def _refuse_unfinished(matches: Sequence[Match]) -> None:
+    """Refuse runs that were killed, or still go on."""
+    for match in matches:
+        for side, option in ((match.baseline, "BASELINE"), (match.contender, CONTENDER)):
+            for report in side.reports:
+                if not report.is_finished:
+                    raise UsageError(
+                        option,
+                        f"{report.path} is of a run that is unfinished: it was killed, or goes on"
+                        " (or: --force)",
+                    )
 
 
 def _unlike(group: Sequence[Match]) -> list[str]:

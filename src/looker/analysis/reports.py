@@ -14,14 +14,15 @@ from looker.model.report import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from types import UnionType
 
 _NAMES: Final = "*report.json"
-_FORM: Final[Mapping[str, type]] = {
+_FORM: Final[Mapping[str, type | UnionType]] = {
     "looker_version": str,
     "invocation_id": str,
     "mode": str,
     "verdict": str,
-    "exit_code": int,
+    "exit_code": int | None,
     "started_at": str,
     "config": dict,
     "environment": dict,
@@ -42,6 +43,11 @@ class Report:
     def started_at(self) -> str:
         """When the run began, RFC 3339 in UTC: as text in order of time."""
         return str(self.plain["started_at"])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was over; those of earlier versions do not tell, and count as such."""
+        return self.plain.get("finished") is not False
 
     @property
     def totals(self) -> Mapping[str, Any]:
@@ -99,7 +105,7 @@ def _what_is_wrong(plain: object) -> str | None:
     if kind is not None:
         return f"is a {kind}: give reports of runs"
     for key, kind in _FORM.items():
-        if not isinstance(plain.get(key), kind):
+        if key not in plain or not isinstance(plain[key], kind):
             return f"is no whole report of a run: {key} is missing or of another type"
     for part in PARTS:
         if not isinstance(plain["totals"].get(part), dict | None):

@@ -35,12 +35,19 @@ def warnings_of(side: Side) -> list[str]:
 
 def _faults(report: Report) -> Iterator[str]:
     plain = report.plain
-    if plain["verdict"] not in _SOUND:
+    if not report.is_finished:
+        yield (
+            "UNFINISHED: killed, or still going on: its figures are those of its cycles so far,"
+            " and its verdict is none"
+        )
+    elif plain["verdict"] not in _SOUND:
         yield f"ended with the verdict {one_line(str(plain['verdict']), _MAX_CHARS)}"
     elif plain["exit_code"] not in _NO_FAULT:
         yield f"ended with exit code {plain['exit_code']}"
     if plain.get("stood_still_s"):
         yield "stood still for a while, stopped or with the machine asleep (stood_still_s)"
+    if isinstance(plain.get("error"), str):
+        yield f"never began: {one_line(plain['error'], _MAX_CHARS)}"
     write = report.totals.get("write") or {}
     if write.get("limited_by") in _HELD_BACK:
         yield f"limited by {write['limited_by']}: their throughput is not the target's capacity"

@@ -42,6 +42,8 @@ ALIASES: Final[Mapping[str, str]] = {
 }
 """Names that later versions of the original gave to its options."""
 
+URL_VARIABLE: Final = "LOOKER_URL"
+
 # typer brings its own copy of click; the base of its usage errors is reached by a public name
 USAGE_ERROR: Final[type[Any]] = typer.BadParameter.__mro__[1]
 
@@ -60,10 +62,23 @@ def key_aliases() -> dict[str, str]:
 
 def option(name: str, *more: str, **settings: Any) -> Any:
     """Return an option with its other names and its environment variable ``LOOKER_...``."""
-    variable = "LOOKER_" + name.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+    first = name.partition("/")[0]
+    variables = [variable_of(one) for one in (first, *alias_of(name))]
     return typer.Option(
-        name, *more, *alias_of(name), envvar=variable, show_envvar=False, **settings
+        name, *more, *alias_of(name), envvar=variables, show_envvar=False, **settings
     )
+
+
+def url_argument(**settings: Any) -> Any:
+    """Return the target's URL as an argument, with its environment variable."""
+    return typer.Argument(
+        metavar="URL", envvar=URL_VARIABLE, show_envvar=False, show_default=False, **settings
+    )
+
+
+def variable_of(option: str) -> str:
+    """Return the environment variable that stands for an option."""
+    return "LOOKER_" + option.removeprefix("--").replace("-", "_").upper()
 
 
 def rewritten(words: Sequence[str]) -> list[str]:
@@ -116,7 +131,7 @@ def configured(words: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict
 
     ``known`` are each command's parameters. Keys are options with underscores, of either name.
     """
-    path = os.environ.get("LOOKER_CONFIG") or None
+    path = os.environ.get(variable_of("--config"))
     for index, word in enumerate(words):
         if word == "--config" and index + 1 < len(words):
             path = words[index + 1]
@@ -126,6 +141,8 @@ def configured(words: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict
     # the file, or the variable that names it, is of the commands that have the option
     if path is None or "config" not in known.get(command, ()):
         return {}
+    if not path.strip():
+        raise UsageError("--config", "is empty: give a value, or leave it out")
     return {command: _read(Path(path), known[command])}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,8 +11,11 @@ from looker.cli.run import configure_log
 from looker.clock import SystemClock
 from looker.engine.calibration import calibrate
 from looker.engine.run_report import write_atomically
+from looker.interruption import end_in_order
 from looker.observe.calibration_table import show
 from looker.observe.environment import environment
+from looker.observe.report_place import is_standard_output
+from looker.observe.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +34,12 @@ def calibrate_and_show(
 ) -> None:
     """Measure, print the table or the JSON, and write the report."""
     configure_log(log_level)
-    # as Ctrl-C: in order, with nothing left behind
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_in_order()
     found = calibrate(loads, seconds, environment=dict(environment()), clock=SystemClock())
-    if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))
-    else:
-        show(found)
     if report is not None:
         write_atomically(report, found.to_json())
+    is_alone = report is not None and is_standard_output(report)
+    if not as_json:
+        show(found, console(stderr=is_alone))
+    elif not is_alone:
+        typer.echo(json.dumps(found.to_json(), indent=2, allow_nan=False))

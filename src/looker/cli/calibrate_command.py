@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from looker.cli.arguments import option
-from looker.cli.options import DEFAULTS, Options, configuration
+from looker.cli.options import DEFAULTS, Options, configuration, report_path
 from looker.cli.shared_options import LogLevel  # noqa: TC001 - annotations are evaluated
 from looker.errors import UsageError
 from looker.model.config import MAX_LAG_S, Compressability, Mode, ReadApi, RunConfig
@@ -76,6 +76,7 @@ def calibrate_command(
         raise UsageError(
             "--seconds", f"must be from {MIN_SECONDS:g} to {MAX_SECONDS:g}, not {seconds:g}"
         )
+    report = report_path(report)
     modes = list(Mode) if mode is None else [_mode(mode)]
 
     def shaped(for_mode: Mode, n: int | None) -> RunConfig:

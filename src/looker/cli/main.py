@@ -4,6 +4,7 @@ Nothing heavy is imported before it is needed, so that ``looker --version`` answ
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,14 +12,19 @@ import typer
 from looker.cli.arguments import USAGE_ERROR, configured, rewritten
 from looker.cli.calibrate_command import calibrate_command
 from looker.cli.compare_command import compare_command
+from looker.cli.ending import code_of, shielded
+from looker.cli.environment import refuse_what_would_not_count, variables_of
 from looker.cli.report_command import report_command
 from looker.cli.run_command import run_command
 from looker.cli.sweep_command import sweep_command
+from looker.cli.values import strict
 from looker.cli.verify_command import verify_command
-from looker.errors import ExitCode, LookerError
+from looker.errors import ExitCode, OutputError, UsageError
 from looker.model.config import Mode
 from looker.target.limit_options import with_limit_options
 from looker.version import __version__
+
+_HELP: Final = {"-h", "--help"}
 
 app: Final = typer.Typer(
     name="looker",
@@ -156,31 +162,44 @@ def _target(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; every error is one line on standard error."""
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(code_of(lambda: _done(words), USAGE_ERROR))
+
+
+def _done(given: list[str]) -> int:
+    """Do what the words say; return the exit code."""
+    words = rewritten(given)
+    group: Any = typer.main.get_command(app)
+    commands = group.commands
+    if words and words[0] in commands and not _HELP & set(words):
+        refuse_what_would_not_count(variables_of(commands.values()), None)
+        _refuse_nowhere()
+    for command in commands.values():
+        strict(command)
+        command.callback = shielded(command.callback)
+    known = {
+        name: [parameter.name for parameter in command.params] for name, command in commands.items()
+    }
     try:
-        words = rewritten(sys.argv[1:] if arguments is None else arguments)
-        group: Any = typer.main.get_command(app)
-        known = {
-            name: [parameter.name for parameter in command.params]
-            for name, command in group.commands.items()
-        }
         code = group.main(
             words,
             prog_name="looker",
             standalone_mode=False,
             default_map=configured(words, known),
         )
-    except LookerError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except USAGE_ERROR as error:
-        _complain(error.format_message())
-        sys.exit(ExitCode.USAGE)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(ExitCode.INTERRUPTED)
     except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    sys.exit(code if isinstance(code, int) else ExitCode.PASSED)
+        return int(stop.exit_code)
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except SystemExit as stop:
+        # the parser's own way out where it cannot write
+        raise OutputError("cannot write the output") from stop
+    return code if isinstance(code, int) else ExitCode.PASSED
 
 
-def _complain(message: str) -> None:
-    typer.echo(f"looker: {' '.join(message.split())}", err=True)
+def _refuse_nowhere() -> None:
+    """Raise UsageError where the working directory is gone: no process can be started in it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("the working directory", "is gone: change to one that is there") from error

@@ -29,13 +29,15 @@ from looker.model.config import (
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 from looker.model.target_usage import OFF, known_metrics
 from looker.observe.environment import usable_cores
+from looker.observe.report_place import STANDARD_OUTPUT, is_same_file, refuse_no_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _ID_LETTERS: Final = string.ascii_lowercase + string.digits
 _WRITERS: Final = 10
 DEFAULT_N_FRAGMENTS: Final = 10
+_OF_CONTENT: Final = ("mismatches.corrupt", "fragments_proved_by_checksum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class Options:
     target_metrics: tuple[str, ...] = ()
     target_metrics_every_s: float = 1.0
     n_warm_up_cycles: int = 0
+    config: Path | None = None
 
 
 def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> RunConfig:
@@ -169,7 +172,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
             given.retry_max_delay_s,
             given.retry_jitter,
         ),
-        report=given.report or Path(f"{invocation_id}.report.json"),
+        report=report_path(given.report) or Path(f"{invocation_id}.report.json"),
         log_level=given.log_level,
         stop_after_n_seconds_jitter=given.stop_after_n_seconds_jitter,
         start_time_ns=_start_time_ns(given),
@@ -206,7 +209,14 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         if value is not None and value < 1:
             raise UsageError(option, f"must be at least 1, not {value}")
     check(config)
-    check_report(config.report)
+    check_report(
+        config.report,
+        {
+            "--bearer-token-file": config.bearer_token_file,
+            "--ca-file": config.ca_file,
+            "--config": given.config,
+        },
+    )
     _check_ledger(config.ledger, config.report)
     if config.fail_if:
         _check_thresholds(config)
@@ -274,45 +284,84 @@ def _check_thresholds(config: RunConfig) -> None:
     """Raise UsageError for a condition that is none, or on a figure that there will not be."""
     # a run without conditions starts without what reading them imports
     from looker.model.figures import metric_of  # noqa: PLC0415
-    from looker.model.threshold import OPTION, parsed  # noqa: PLC0415
+    from looker.model.threshold import OPTION, cannot_hold, parsed  # noqa: PLC0415
 
     kept = {*known_metrics(), *(text.strip() for text in config.target_metrics)}
+    never = [(begin, why) for is_so, begins, why in _never(config) if is_so for begin in begins]
     for expr in config.fail_if:
         threshold = parsed(expr)
-        if config.skip_read and threshold.path.startswith("read."):
-            raise UsageError(OPTION, f"{expr!r}: nothing is read (--skip-read, --verify off)")
-        if config.spot_check_every_s is None and threshold.path.startswith("spot_check."):
-            raise UsageError(OPTION, f"{expr!r}: there are no spot checks (--spot-check-every)")
-        if config.target_metrics_url == OFF and threshold.path.startswith("target."):
-            raise UsageError(OPTION, f"{expr!r}: the target is not asked (--target-metrics-url)")
+        why = next((why for begin, why in never if threshold.path.startswith(begin)), None)
         metric = metric_of(threshold.path)
         if metric is not None and metric not in kept:
-            raise UsageError(OPTION, f"{expr!r}: {metric} is not kept: give --target-metric")
+            why = why or f"{metric} is not kept: give --target-metric"
+        if why is None and cannot_hold(threshold):
+            why = f"{threshold.path} is never below 0: the condition could never hold"
+        if why is not None:
+            raise UsageError(OPTION, f"{expr!r}: {why}")
 
 
-def check_report(path: Path | None) -> None:
-    """Raise UsageError where a report cannot be written."""
+def _never(config: RunConfig) -> list[tuple[bool, tuple[str, ...], str]]:
+    """Return whether a run will not have figures, what their paths begin with, and why not."""
+    parts = ("read.", "spot_check.")
+    of_content = [f"{part}{name}" for part in parts for name in _OF_CONTENT]
+    return [
+        (config.skip_read, ("read.",), "nothing is read (--skip-read, --verify off)"),
+        (
+            config.spot_check_every_s is None,
+            ("spot_check.",),
+            "there are no spot checks (--spot-check-every)",
+        ),
+        (
+            config.target_metrics_url == OFF,
+            ("target.",),
+            "the target is not asked (--target-metrics-url)",
+        ),
+        (
+            not config.align_phases,
+            ("target.write_cpu_s", "target.read_cpu_s"),
+            "phases overlap (--no-align-phases)",
+        ),
+        (
+            config.verify is VerifyMode.COUNT,
+            tuple(of_content),
+            "content is not checked (--verify count)",
+        ),
+        (
+            not config.out_of_order_fraction,
+            ("write.out_of_order_sent",),
+            "nothing is to be out of order (--out-of-order-fraction)",
+        ),
+        (
+            not config.duplicate_fraction,
+            ("write.duplicates_",),
+            "nothing is sent again on purpose (--duplicate-fraction)",
+        ),
+    ]
+
+
+def report_path(given: Path | None) -> Path | None:
+    """Return where a report goes that is given as ``-``: standard output."""
+    return STANDARD_OUTPUT if given is not None and str(given) == "-" else given
+
+
+def check_report(path: Path | None, inputs: Mapping[str, Path | None] | None = None) -> None:
+    """Raise UsageError where a report cannot be written, or would replace what is read.
+
+    ``inputs`` are files by the option that names them.
+    """
     if path is None:
         return
-    if path.is_dir():
-        raise UsageError("--report", f"{path} is a directory: give a file")
-    if not path.parent.is_dir():
-        raise UsageError("--report", f"there is no directory {path.parent}")
-    in_place = path.exists() and (
-        not path.is_file() or path.absolute().parts[1:2] in (("dev",), ("proc",))
-    )
-    if not os.access(path if in_place else path.parent, os.W_OK):
-        raise UsageError("--report", f"{path} cannot be written in {path.parent}")
+    refuse_no_place("--report", path)
+    for name, other in (inputs or {}).items():
+        if other is not None and is_same_file(path, other):
+            raise UsageError("--report", f"{path} is {name}, too: give another file")
 
 
 def _check_ledger(path: Path | None, report: Path | None) -> None:
     if path is None:
         return
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise UsageError("--ledger", f"{path} exists already: give another file")
+    refuse_no_place("--ledger", path)
     if report is not None and path.resolve() == report.resolve():
         raise UsageError("--ledger", f"{path} is to be the report: give another file")
-    if not path.parent.is_dir():
-        raise UsageError("--ledger", f"there is no directory {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError("--ledger", f"{path} cannot be written in {path.parent}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.discovery import discover
 from looker.backend.occupied import refuse_if_occupied
 from looker.backend.out_of_order import refuse_if_in_order_only
+from looker.cli.ending import in_words
 from looker.clock import SystemClock
 from looker.engine.coordinator import Coordinator
 from looker.engine.messages import LedgerPlace
 from looker.engine.pool import LocalPool
 from looker.engine.run_report import RunReport, write_atomically
 from looker.engine.usage_watch import UsageWatch
-from looker.errors import ExitCode, LookerError, UsageError
+from looker.errors import ExitCode, LookerError, OutputError, UsageError
+from looker.interruption import end_in_order
 from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.url import redacted
@@ -24,12 +26,14 @@ from looker.observe import log
 from looker.observe.environment import environment
 from looker.observe.exposition import RunCollector, metrics_server
 from looker.observe.live import LogView, view_for_terminal
+from looker.observe.report_place import is_replaced, is_standard_output
 from looker.observe.result import show
+from looker.observe.terminal import console
 from looker.verify.ledger_format import LedgerHeader
 from looker.verify.ledger_writer import create
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from looker.backend.api import Target
@@ -42,10 +46,12 @@ _WINDOW_WARNING_S: Final = 50 * 60
 
 def run(config: RunConfig) -> ExitCode:
     """Run, print the result, and return the exit code."""
+    end_in_order()
     configure_log(config.log_level)
     clock = SystemClock()
     state = RunState(config, clock.wall_ns())
-    with ExitStack() as stack:
+    saver = Saver(config.report)
+    with ExitStack() as stack, saver.keeping(RunReport(config, None, {}, state.started_ns), clock):
         metrics = metrics_server(RunCollector(state, clock), config.http_server_port)
         if metrics is not None:
             stack.enter_context(metrics)
@@ -56,12 +62,16 @@ def run(config: RunConfig) -> ExitCode:
             from looker.target.run import TargetProcess  # noqa: PLC0415
 
             embedded = TargetProcess(TargetConfig())
-            url = embedded.start()
             stack.callback(embedded.stop)
+            url = embedded.start()
         target = discover(config, url, embedded=config.url is None)
         refuse_if_in_order_only(config, target)
         if config.id_is_given and not config.force and not target.embedded:
             refuse_if_occupied(config, target, clock.wall_ns())
+        if config.fail_if:
+            from looker.cli.gates import refuse_without_figures  # noqa: PLC0415
+
+            refuse_without_figures(config, target)
         LOG.info(
             "%s %s at %s, seed %d, %d worker(s)",
             config.mode,
@@ -82,7 +92,6 @@ def run(config: RunConfig) -> ExitCode:
                 " the newest sample of a stream, or of all series",
                 config.max_lag_s,
             )
-        saver = Saver(config.report)
         report = coordinated(
             config,
             target,
@@ -122,12 +131,21 @@ def coordinated(
 
 
 def shown(report: RunReport, saver: Saver) -> ExitCode:
-    """Print what a run has come to, and return its exit code."""
-    show(report.told())
+    """Print what a run has come to, and return its exit code.
+
+    Where the report goes to standard output it is alone there.
+    """
+    codes = [report.exit_code]
+    try:
+        show(report.told(), console(stderr=saver.is_output))
+    except OutputError as error:
+        LOG.error("%s", error)  # noqa: TRY400 - one line, no traceback
+        codes.append(error.exit_code)
     if saver.error is not None:
-        return gravest([report.exit_code, saver.error.exit_code])
-    LOG.info("report: %s", report.config.report)
-    return report.exit_code
+        codes.append(saver.error.exit_code)
+    else:
+        LOG.info("report: %s", report.config.report)
+    return gravest(codes)
 
 
 def _new_ledger(config: RunConfig, target: Target, started_ns: int) -> LedgerPlace | None:
@@ -168,12 +186,17 @@ class Saver:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._has_saved = False
+        # before it is replaced: it may be the very file that a shell has opened
+        self.is_output = path is not None and is_standard_output(path)
+        """Whether the report is what comes out at standard output."""
         self.error: LookerError | None = None
 
     def save(self, report: RunReport) -> None:
-        """Write a report as it is now."""
-        if self._path is None:
+        """Write a report as it is now; what would be written to only once it is over."""
+        if self._path is None or not (report.finished or is_replaced(self._path)):
             return
+        self._has_saved = True
         try:
             write_atomically(self._path, report.told())
         except LookerError as error:
@@ -181,3 +204,27 @@ class Saver:
             self.error = error
         else:
             self.error = None
+
+    @contextmanager
+    def keeping(self, report: RunReport, clock: Clock) -> Iterator[None]:
+        """Leave a report also of a run that ends, with an error, before it has begun one.
+
+        ``report`` is of nothing. What is refused as wrong usage leaves none.
+        """
+        try:
+            yield
+        except UsageError:
+            raise
+        except BaseException as failure:
+            if not self._has_saved:
+                report.environment = environment()
+                report.finished_ns, report.finished = clock.wall_ns(), True
+                report.interrupted = isinstance(failure, KeyboardInterrupt)
+                if isinstance(failure, LookerError):
+                    report.error = failure
+                elif not report.interrupted:
+                    report.faults.append(in_words(failure))
+                self.save(report)
+                if self.error is None:
+                    LOG.info("report: %s", self._path)
+            raise

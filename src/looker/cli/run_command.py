@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from looker.cli.arguments import option as _option
+from looker.cli.arguments import url_argument
 from looker.cli.options import DEFAULTS, Options, configuration
 from looker.cli.shared_options import (
     BearerTokenFile,
@@ -46,9 +47,8 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
         *,
         url: Annotated[
             str | None,
-            typer.Argument(
-                help="Base URL of the target; without it Looker starts its own embedded target.",
-                show_default=False,
+            url_argument(
+                help="Base URL of the target; without it Looker starts its own embedded target."
             ),
         ] = None,
         n_concurrent_streams: Annotated[
@@ -444,7 +444,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
                 rich_help_panel=_TARGET_USAGE,
             ),
         ] = 1.0,
-        config: Annotated[  # noqa: ARG001 - read before the command line is parsed
+        config: Annotated[
             Path | None,
             _option(
                 "--config",
@@ -513,6 +513,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
             target_metrics_url=target_metrics_url,
             target_metrics=tuple(target_metric or ()),
             target_metrics_every_s=target_metrics_every_seconds,
+            config=config,
         )
         raise typer.Exit(int(act(configuration(given))))
 

@@ -17,10 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from looker.cli.arguments import USAGE_ERROR, key_aliases
+from looker.cli.ending import code_of
+from looker.cli.environment import as_list
 from looker.cli.run import configure_log, run
 from looker.cli.run_command import run_command
+from looker.cli.values import strict
 from looker.clock import SystemClock
 from looker.errors import ExitCode, LookerError, UsageError
+from looker.interruption import end_at_once, end_in_order
 from looker.model.config import Mode
 from looker.model.url import presentable
 from looker.spawning import end_with_parent, held_back
@@ -124,7 +128,7 @@ def _drop_environment() -> None:
         variable
         for mode in Mode
         for parameter in _parameters(mode).values()
-        for variable in ([parameter.envvar] if isinstance(parameter.envvar, str) else [])
+        for variable in as_list(parameter.envvar)
     }
     for variable in sorted(variables & os.environ.keys()):
         LOG.warning("%s is not used: a sweep's options stand in its file", variable)
@@ -143,7 +147,7 @@ def _make(config: RunConfig) -> ExitCode:
 def _command(mode: Mode) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(run_command(mode, _make))
-    return typer.main.get_command(app)
+    return strict(typer.main.get_command(app))
 
 
 def _parameters(mode: Mode) -> dict[str, Any]:
@@ -223,17 +227,14 @@ def _child(config: RunConfig, log: Path) -> None:
     with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_at_once()
+    end_in_order()
     # without the sweep it is in the way: it will be run again; its workers end by themselves
     end_with_parent(ExitCode.INTERRUPTED)
-    try:
+
+    def act() -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
         configure_log(config.log_level)
-        code = run(config)
-    except LookerError as error:
-        sys.stderr.write(f"looker: {' '.join(str(error).split())}\n")
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
-    sys.exit(int(code))
+        return run(config)
+
+    sys.exit(int(code_of(act)))

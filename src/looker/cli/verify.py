@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from looker.backend.discovery import discover
-from looker.cli.options import check_report
+from looker.cli.options import check_report, report_path
 from looker.cli.run import Saver, configure_log, coordinated, shown
 from looker.clock import SystemClock
 from looker.engine.messages import LedgerPlace, VerifyTask
-from looker.engine.run_report import LedgerFacts
+from looker.engine.run_report import LedgerFacts, RunReport
 from looker.errors import UsageError
+from looker.interruption import end_in_order
 from looker.model.config import ReadApi, RunConfig, VerifyMode, check
 from looker.model.report import rfc3339
 from looker.model.run_state import RunState
@@ -26,6 +27,7 @@ from looker.verify.ledger_format import LedgerError
 from looker.verify.ledger_reader import LedgerFile
 
 if TYPE_CHECKING:
+    from looker.backend.api import Target
     from looker.errors import ExitCode
 
 LOG = logging.getLogger(__name__)
@@ -57,18 +59,36 @@ class Wanted:
     insecure_skip_verify: bool
     query_path: str | None
     report: Path | None
+    config: Path | None
     log_level: str
 
 
 def read_back(wanted: Wanted) -> ExitCode:
     """Read a ledger back, print the result, and return the exit code."""
+    end_in_order()
     configure_log(wanted.log_level)
     ledger = _opened(wanted.file)
     config = _configuration(wanted, ledger)
     task = _task(wanted, ledger)
     _warn(wanted.file, ledger)
-    url = str(config.url)
-    target = discover(config, url, read_only=True)
+    clock = SystemClock()
+    n_samples = ledger.n_acknowledged * config.n_samples_per_fragment
+    state = RunState(config, clock.wall_ns(), int(n_samples * task.sample_fraction))
+    saver = Saver(config.report)
+    facts = _facts(wanted.file, ledger, task)
+    report = RunReport(config, None, {}, state.started_ns, ledger=facts)
+    with saver.keeping(report, clock):
+        target = discover(config, str(config.url), read_only=True)
+        _tell(config, target, ledger)
+        # workers open it for themselves
+        del ledger
+        report = coordinated(
+            config, target, clock, saver, state=state, verify=task, ledger_facts=facts
+        )
+    return shown(report, saver)
+
+
+def _tell(config: RunConfig, target: Target, ledger: LedgerFile) -> None:
     LOG.info(
         "verify %s at %s: %d fragments of %d cycle(s), %d worker(s)",
         config.invocation_id,
@@ -77,15 +97,6 @@ def read_back(wanted: Wanted) -> ExitCode:
         ledger.n_cycles,
         config.n_workers,
     )
-    clock = SystemClock()
-    n_samples = ledger.n_acknowledged * config.n_samples_per_fragment
-    state = RunState(config, clock.wall_ns(), int(n_samples * task.sample_fraction))
-    saver = Saver(config.report)
-    facts = _facts(wanted.file, ledger, task)
-    # workers open it for themselves
-    del ledger
-    report = coordinated(config, target, clock, saver, state=state, verify=task, ledger_facts=facts)
-    return shown(report, saver)
 
 
 def _opened(path: Path) -> LedgerFile:
@@ -161,11 +172,19 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         target_metrics_url=OFF,
         # Loki has flushed by then what was written long behind its time
         start_time_ns=written.start_time_ns if _is_recent(header.started_at) else None,
-        report=wanted.report or Path(f"{written.invocation_id}.verify.report.json"),
+        report=report_path(wanted.report) or Path(f"{written.invocation_id}.verify.report.json"),
         log_level=wanted.log_level,
     )
     check(config)
-    check_report(config.report)
+    check_report(
+        config.report,
+        {
+            "the ledger": wanted.file,
+            "--bearer-token-file": config.bearer_token_file,
+            "--ca-file": config.ca_file,
+            "--config": wanted.config,
+        },
+    )
     return config
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from looker.cli.arguments import option
+from looker.cli.arguments import option, url_argument
 from looker.cli.shared_options import (
     BearerTokenFile,
     CaFile,
@@ -25,9 +25,7 @@ def verify_command(
     ],
     url: Annotated[
         str | None,
-        typer.Argument(
-            help="Base URL of the target (default: where the run wrote to).", show_default=False
-        ),
+        url_argument(help="Base URL of the target (default: where the run wrote to)."),
     ] = None,
     sample_fraction: Annotated[
         float,
@@ -124,7 +122,7 @@ def verify_command(
         ),
     ] = None,
     log_level: LogLevel = "info",
-    config: Annotated[  # noqa: ARG001 - read before the command line is parsed
+    config: Annotated[
         Path | None,
         option(
             "--config",
@@ -155,6 +153,7 @@ def verify_command(
         insecure_skip_verify=insecure_skip_verify,
         query_path=query_path,
         report=report,
+        config=config,
         log_level=log_level,
     )
     raise typer.Exit(int(read_back(wanted)))

@@ -143,6 +143,12 @@ class Coordinator:
                     self._hear(news)
                 self._look_after_workers()
                 self._saving.do_if_due()
+        except KeyboardInterrupt:
+            self._report.interrupted = True
+            raise
+        except Exception as error:
+            self._report.faults.append(f"Looker failed: {type(error).__name__}: {error}")
+            raise
         finally:
             self._pool.close(0.0 if self._kill_all else _STOP_GRACE_S)
             if self._watch is not None:
@@ -150,6 +156,7 @@ class Coordinator:
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._report.finished_ns = self._clock.wall_ns()
+            self._report.finished = True
             self._saving.do()
         return self._report
 

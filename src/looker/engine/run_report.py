@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from looker.backend.by_hand import by_hand
 from looker.engine.cycle_archive import CycleArchive
 from looker.engine.run_series import RunSeries
-from looker.errors import ExitCode, LookerError
+from looker.errors import ExitCode, LookerError, OutputError
 from looker.model.config import NS_PER_S, VerifyMode
 from looker.model.report import (
     SCHEMA_VERSION,
@@ -30,6 +29,7 @@ from looker.model.run_state import Totals
 from looker.model.threshold import judged, parsed
 from looker.model.url import presentable, redacted
 from looker.model.verdict import CHECKED, Verdict, gravest, worst
+from looker.observe.report_place import descriptor_of, is_systems
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ RECENT_CYCLES: Final = 16
 MAX_ARCHIVED_CYCLES: Final = 10_000
 MAX_ARCHIVED_PARTS: Final = 1000
 """So many workers' parts of archived cycles are kept, of the newest ones."""
+_PREFIX_CHARS: Final = 30
 
 
 @dataclass(slots=True)
@@ -75,10 +76,15 @@ class RunReport:
     """
 
     config: RunConfig
-    target: Target
+    target: Target | None
+    """What was written to; None where the run ended before that was found out."""
     environment: Mapping[str, Any]
     started_ns: int
     finished_ns: int = 0
+    finished: bool = False
+    """Whether the run is over: until then it has shown nothing, whatever its cycles have."""
+    error: LookerError | None = None
+    """What ended the run before its first phase."""
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     interrupted: bool = False
     stood_still_s: float = 0.0
@@ -185,7 +191,7 @@ class RunReport:
 
     def _exit_code(self, sums: tuple[Totals, ...], thresholds: list[dict[str, Any]]) -> ExitCode:
         verdict = _verdict(sums)
-        codes = [ExitCode.PASSED]
+        codes = [ExitCode.PASSED if self.error is None else self.error.exit_code]
         if verdict is Verdict.FAILED:
             codes.append(ExitCode.MISMATCH)
         if self.faults:
@@ -195,8 +201,12 @@ class RunReport:
         lost = any(one.write.pushes_rejected or one.write.pushes_unresolved for one in sums)
         if verdict is Verdict.UNKNOWN or (lost and not self.config.allow_rejected):
             codes.append(ExitCode.TARGET)
-        if any(threshold["breached"] for threshold in thresholds):
+        breaches = {threshold["breached"] for threshold in thresholds}
+        if True in breaches:
             codes.append(ExitCode.THRESHOLD)
+        if None in breaches:
+            # a gate that cannot close is a wrong one, as in a comparison
+            codes.append(ExitCode.USAGE)
         return gravest(codes)
 
     def to_json(self) -> dict[str, Any]:
@@ -211,6 +221,7 @@ class RunReport:
         """
         sums = totals, warm_up = self._sums()
         thresholds = self._thresholds(totals)
+        verdict = _verdict(sums)
         added = {
             label
             for one in sums
@@ -222,27 +233,21 @@ class RunReport:
             "looker_version": __version__,
             "invocation_id": self.config.invocation_id,
             "mode": self.config.mode.value if self.ledger is None else "verify",
-            "verdict": _verdict(sums).value,
+            "finished": self.finished,
+            # what is still going on, or was killed, is not yet what it looks like
+            "verdict": (verdict if self.finished else worst((verdict, Verdict.UNKNOWN))).value,
             "checked": CHECKED[self.config.verify if not self.config.skip_read else VerifyMode.OFF],
-            "exit_code": int(self._exit_code(sums, thresholds)),
+            "exit_code": int(self._exit_code(sums, thresholds)) if self.finished else None,
             "thresholds": thresholds,
             "interrupted": self.interrupted,
             "stood_still_s": self.stood_still_s,
             "faults": self.faults,
+            "error": None if self.error is None else " ".join(str(self.error).split()),
             "started_at": rfc3339(self.started_ns),
             "finished_at": rfc3339(self.finished_ns),
             "config": config_json(self.config),
             "environment": dict(self.environment),
-            "target": {
-                "url": redacted(self.target.url),
-                "product": self.target.product.value,
-                "version": self.target.version,
-                "revision": self.target.revision,
-                "embedded": self.target.embedded,
-                "clock_skew_s": self.target.clock_skew_s,
-                "adds": sorted(added),
-                "limits": dict(self.target.limits),
-            },
+            "target": self._target_json(sorted(added)),
             **({} if self.ledger is None else {"ledger": dict(self.ledger.facts)}),
             "cycles": ToldCycles(self._archive, [self._cycle_json(one) for one in self.cycles()]),
             "warm_up": (
@@ -253,6 +258,20 @@ class RunReport:
             "totals": {**self._sums_json(totals), "target": self._target_figures()},
             "target_usage": None if self.usage is None else self.usage.told,
             "series": self.series.to_json(writes=self.ledger is None),
+        }
+
+    def _target_json(self, added: list[str]) -> dict[str, Any]:
+        """Return what is known of the target; where it was not found out, what it was to be."""
+        url, target = self.config.url, self.target
+        return {
+            "url": (None if url is None else redacted(url)) if not target else redacted(target.url),
+            "product": target.product.value if target else None,
+            "version": target.version if target else None,
+            "revision": target.revision if target else None,
+            "embedded": target.embedded if target else url is None,
+            "clock_skew_s": target.clock_skew_s if target else None,
+            "adds": added,
+            "limits": dict(target.limits) if target else {},
         }
 
     def _sums_json(self, sums: Totals) -> dict[str, Any]:
@@ -277,7 +296,9 @@ class RunReport:
         plain = found.to_json()
         since_ns, until_ns = self._range_ns(found)
         for example, shown in zip(found.findings.examples, plain["examples"], strict=True):
-            question = by_hand(self.config, self.target, example, since_ns, until_ns)
+            question = None
+            if self.target is not None:
+                question = by_hand(self.config, self.target, example, since_ns, until_ns)
             shown["query"] = None if question is None else question.to_json()
         return plain
 
@@ -365,7 +386,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_atomically(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a report so that the file is always a whole one; LookerError says what failed."""
+    """Write a report so that the file is always a whole one; OutputError says what failed."""
     write_text_atomically(path, pieces_of(report))
 
 
@@ -386,7 +407,9 @@ def write_text_atomically(path: Path, pieces: Iterable[str]) -> None:
             with real.open("w", encoding="utf-8") as file:
                 file.writelines(pieces)
             return
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
+        # a name may be as long as a file system allows: there is no room for more
+        prefix = f".{real.name[:_PREFIX_CHARS]}."
+        descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=real.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.writelines(pieces)
             file.flush()
@@ -394,11 +417,15 @@ def write_text_atomically(path: Path, pieces: Iterable[str]) -> None:
         Path(temporary).chmod(0o644)
         Path(temporary).replace(real)
         temporary = None
-    except OSError as error:
-        raise LookerError(f"cannot write the report {path}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError up to Python 3.12
+        raise OutputError(f"cannot write the report {path}: {_words_of(error)}") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _words_of(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def pieces_of(report: Mapping[str, Any]) -> Iterator[str]:
@@ -448,17 +475,9 @@ def _in_lines(series: Mapping[str, Any], indent: str = "  ") -> str:
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
-def is_systems(path: Path) -> bool:
-    """Tell whether a path is of the system, where nothing is to be replaced."""
-    return path.absolute().parts[1:2] in (("dev",), ("proc",))
-
-
 def _write_to_device(path: Path, pieces: Iterable[str]) -> None:
     """Write to an open file where a path names one, at its own position, else to the device."""
-    named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
-    number = re.fullmatch(r"/(?:dev|proc/self)/fd/([0-9]+)", str(path))
-    if number is not None:
-        named = int(number.group(1))
+    named = descriptor_of(path)
     if named is None:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(pieces)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from looker.model.histogram import Histogram
+from looker.model.histogram import Histogram, LatencySummary
 from looker.model.report import ReadReport, SpotCheckReport, WriteReport
 from looker.model.target_usage import FIGURES, OF_A_METRIC
 
@@ -20,6 +20,47 @@ _STATUS: Final = "write.responses_by_status."
 """Answers by status: any status may stand behind it."""
 _METRIC: Final = re.compile(rf"target\.metrics\.(.+)\.({'|'.join(OF_A_METRIC)})")
 """A metric of the target's own, by its name or selector, in which there may be dots."""
+OF_EVENTS: Final = frozenset({"visible_after_ms"})
+"""Latencies of something that need not happen: where it did not, that is no lack of a value."""
+
+_LIKELY: Final = (
+    "write.samples_per_s",
+    "write.service_ms.p99",
+    "write.service_ms",
+    "write.push_ms",
+    "read.service_ms.p99",
+    "read.service_ms",
+    "read.samples_per_s",
+    "read.mismatches",
+    "read.visible_after_ms",
+    "target",
+    "write",
+    "read",
+)
+"""What is most often meant comes first."""
+_SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "latency": ("service_ms", "push_ms", "visible_after_ms"),
+    "latency_ms": ("service_ms", "push_ms", "visible_after_ms"),
+    "throughput": ("samples_per_s", "payload_mb_per_s"),
+    "rate": ("samples_per_s", "payload_mb_per_s"),
+    "errors": ("pushes_rejected", "pushes_indeterminate", "pushes_unresolved"),
+    "failed": ("pushes_rejected", "pushes_indeterminate", "pushes_unresolved"),
+    "refused": ("pushes_rejected", "duplicates_refused"),
+    "retries": ("pushes_retried",),
+    "lost": ("missing",),
+    "cpu": ("cpu_s", "cpu_s_per_million_samples", "write_cpu_s_per_gb"),
+    "memory": ("rss_bytes_max", "rss_bytes_end", "rss_bytes_per_stream"),
+    "rss": ("rss_bytes_max", "rss_bytes_end", "rss_bytes_per_stream"),
+    "average": ("mean",),
+    "avg": ("mean",),
+    "median": ("p50",),
+    "p95": ("p90", "p99"),
+    "p999": ("p99_9",),
+}
+"""Words that others use, and the report's own."""
+_NEAR: Final = 0.75
+_SUMMARY: Final = tuple(one.name for one in fields(LatencySummary) if one.name != "histogram")
+_USUAL: Final = "p99"
 
 
 @cache
@@ -66,12 +107,67 @@ def resolved(path: str) -> str:
             return whole
         if whole.startswith(_STATUS) and whole != _STATUS:
             return whole
-    # a path without its part is as near as the whole one
-    names = {name: name for name in known}
-    for name in known:
-        names.setdefault(name.partition(".")[2], name)
-    (near,) = difflib.get_close_matches(path, names, 1, cutoff=0.0)
-    raise ValueError(f"{path} is no figure of the report; is {names[near]} meant?")
+    likely, is_of_summaries = _without_summaries(_likely(path))
+    said = likely[0] if len(likely) == 1 else f"one of these: {', '.join(likely)}"
+    if is_of_summaries:
+        said += f" (or {', '.join(one for one in _SUMMARY if one != _USUAL)} instead of {_USUAL})"
+    raise ValueError(f"{path} is no figure of the report; is {said} meant?")
+
+
+def _without_summaries(paths: list[str]) -> tuple[list[str], bool]:
+    """Return paths, those of latencies of which each summary is there only by the usual one."""
+    whole = {
+        begin
+        for begin in (path.rpartition(".")[0] for path in paths)
+        if all(f"{begin}.{one}" in paths for one in _SUMMARY)
+    }
+    kept = [
+        path
+        for path in paths
+        if path.rpartition(".")[0] not in whole or path.endswith(f".{_USUAL}")
+    ]
+    return kept, bool(whole)
+
+
+def _likely(path: str) -> list[str]:
+    """Return the figures that may be meant, the likeliest first; at least one.
+
+    Those whose names have all the words of ``path`` in their order, as they are, by another name
+    or misspelt; where there are none, the nearest in spelling.
+    """
+    known = figure_paths()
+    vocabulary = list(dict.fromkeys(word for name in known for word in name.split(".")))
+    given = re.sub(r"\bp99[._]9\b", "p99_9", path).lower().split(".")
+    words = [_words_meant(word, vocabulary) for word in given if word]
+    found = [name for name in known if words and _has_in_order(name.split("."), words)]
+    if not found:
+        # a path without its part is as near as the whole one
+        names = {name: name for name in known}
+        for name in known:
+            names.setdefault(name.partition(".")[2], name)
+        near = difflib.get_close_matches(path, names, 1, cutoff=0.0)
+        return [names[name] for name in near]
+
+    def rank(name: str) -> int:
+        # with the same beginning, as they stand in the report
+        return next((n for n, begin in enumerate(_LIKELY) if name.startswith(begin)), len(_LIKELY))
+
+    return sorted(found, key=rank)
+
+
+def _words_meant(word: str, vocabulary: list[str]) -> tuple[str, ...]:
+    """Return the words of figures' names that a word may stand for; none, if it is like no one."""
+    if word in vocabulary:
+        return (word,)
+    if word in _SYNONYMS:
+        return _SYNONYMS[word]
+    near = difflib.get_close_matches(word, vocabulary, 1, cutoff=_NEAR)
+    return tuple(near or (name for name in vocabulary if len(word) > 2 and word in name))
+
+
+def _has_in_order(name: list[str], words: list[tuple[str, ...]]) -> bool:
+    rest = iter(name)
+    return all(any(part in meant for part in rest) for meant in words)
 
 
 def figure_of(totals: Mapping[str, Any], path: str) -> float | None:
@@ -92,3 +188,26 @@ def figure_of(totals: Mapping[str, Any], path: str) -> float | None:
         value = value.get(key) if isinstance(value, dict) else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number else None
+
+
+def has_evidence(totals: Mapping[str, Any], path: str) -> bool:
+    """Tell whether the part of a report that a figure is of comes from anything that was done.
+
+    Where no push came to an end, or nothing had to come back, a count of 0 says nothing.
+    """
+    part = path.partition(".")[0]
+    counts = totals.get(part)
+    if part == "target" or counts is None:
+        return counts is not None
+    if part == "write":
+        return any(
+            value
+            for key, value in counts.items()
+            if key == "samples_acked" or (key.startswith("pushes_") and isinstance(value, int))
+        )
+    return bool(counts.get("samples_expected")) or any(counts.get("mismatches", {}).values())
+
+
+def is_of_events(path: str) -> bool:
+    """Tell whether a figure has no value where what it is of did not happen, and need not."""
+    return not OF_EVENTS.isdisjoint(path.split("."))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.errors import UsageError
-from looker.model.figures import figure_of, resolved
+from looker.model.figures import figure_of, has_evidence, is_of_events, metric_of, resolved
+from looker.model.numerals import decimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,7 +54,7 @@ def parsed(expr: str, *, percent: bool = False) -> Threshold:
     """
     like = "samples_per_s < -5%" if percent else "write.service_ms.p99 > 500"
     match = _FORM.fullmatch(expr)
-    bound = _number(match[3]) if match is not None else None
+    bound = decimal(match[3]) if match is not None else None
     if match is None or bound is None:
         raise UsageError(
             OPTION,
@@ -88,19 +88,32 @@ def _check_difference(threshold: Threshold) -> None:
         )
 
 
-def _number(word: str) -> float | None:
-    try:
-        number = float(word)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+def cannot_hold(threshold: Threshold) -> bool:
+    """Tell whether no value of a figure, which is never below 0, could fulfil a condition.
+
+    A metric of the target's own may have any value.
+    """
+    if metric_of(threshold.path) is not None:
+        return False
+    bound = threshold.bound
+    if threshold.comparison == "<":
+        return bound <= 0
+    return threshold.comparison in ("<=", "==") and bound < 0
 
 
 def judged(thresholds: Iterable[Threshold], totals: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the report's ``thresholds``: what has no value is not breached."""
+    """Return the report's ``thresholds``.
+
+    ``breached`` is None where nothing can be said: the figure has no value, or it is one of
+    nothing. What is only measured where it happens, and did not happen, is not breached.
+    """
     found = []
     for threshold in thresholds:
-        value = figure_of(totals, threshold.path)
-        breached = value is not None and threshold.holds(value)
+        value, breached = figure_of(totals, threshold.path), None
+        if has_evidence(totals, threshold.path):
+            if value is not None:
+                breached = threshold.holds(value)
+            elif is_of_events(threshold.path):
+                breached = False
         found.append({"expr": threshold.expr, "value": value, "breached": breached})
     return found

@@ -46,6 +46,7 @@ _PRECEDENCE = (
     ExitCode.MISMATCH,
     ExitCode.INTERNAL,
     ExitCode.INTERRUPTED,
+    ExitCode.OUTPUT,
     ExitCode.TARGET,
     ExitCode.THRESHOLD,
     ExitCode.USAGE,
@@ -56,7 +57,7 @@ def gravest(codes: Iterable[ExitCode]) -> ExitCode:
     """Return the exit code that takes precedence.
 
     A mismatch is over all others; Looker's own fault over target, threshold and interruption;
-    an interrupted run over target and threshold.
+    an interrupted run over lost output, that over target and threshold.
     """
     found = set(codes)
     return next((code for code in _PRECEDENCE if code in found), ExitCode.PASSED)

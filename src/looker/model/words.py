@@ -29,3 +29,11 @@ def one_line(text: str | bytes, max_chars: int) -> str:
         begin = begin.decode("utf-8", "replace")
     words = " ".join(struck(begin, n_chars).split())[:max_chars]
     return "".join(char if char.isprintable() else _UNPRINTABLE for char in words)
+
+
+def printable(text: str) -> str:
+    """Return a text in which what a terminal would obey, or cannot show, is U+FFFD.
+
+    Line ends and tabs stay.
+    """
+    return "".join(char if char.isprintable() or char in "\n\t" else _UNPRINTABLE for char in text)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from looker.errors import ExitCode
 from looker.model.limit import LimitedBy, generator_advice
+from looker.observe import terminal
 from looker.observe.examples import show_examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import Console, RenderableType
 
 _STYLES: Final = {
     "passed": "bold green",
@@ -36,38 +39,57 @@ _PASSED: Final = {
     "count": "read back by number and time; their content was not checked",
 }
 _MAX_CYCLES: Final = 10
-_NAME_CHARS: Final = 32
-_COLUMN_CHARS: Final = 13
 _NONE: Final = "-"
 
 
 def show(report: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what a run, or reading back a ledger, has come to, from its report (version 1)."""
-    console = console or Console(highlight=False)
-    room = (console.width - _NAME_CHARS) // _COLUMN_CHARS - 1
-    newest: deque[Mapping[str, Any]] = deque(maxlen=max(1, min(room, _MAX_CYCLES)))
+    console = terminal.console() if console is None else console
+    newest: deque[Mapping[str, Any]] = deque(maxlen=_MAX_CYCLES)
     n_cycles = 0
     for cycle in report["cycles"]:
         if not cycle.get("warm_up"):
             n_cycles += 1
             newest.append(cycle)
-    shown = list(newest)
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for cycle in shown:
-        name = f"cycle {cycle['cycle']}" if cycle["write"] is not None else "all cycles"
-        table.add_column(name, justify="right")
+    parts = [(_column(cycle), cycle) for cycle in newest]
     if n_cycles > 1:
-        table.add_column("total", justify="right")
-        shown = [*shown, report["totals"]]
+        parts.append(("total", report["totals"]))
     unit = "entries" if report.get("ledger", report)["mode"] == "logs" else "samples"
-    for name, cells in _rows(shown, unit):
-        table.add_row(name, *cells)
-    title = Text(_title(report), style="italic", overflow="fold")
-    figures = [table] if n_cycles else []
-    console.print(Group(title, *figures, *_warm_up(report, unit)))
+    console.print(Text(_title(report), style="italic", overflow="fold"))
+    for one in _figures(parts, unit, console):
+        console.print(one)
+    for line in _warm_up(report, unit):
+        console.print(line)
     show_examples(report, console)
     console.print(Group(*_verdict(report, unit)))
+
+
+def _figures(
+    columns: list[tuple[str, Mapping[str, Any]]], unit: str, console: Console
+) -> Sequence[RenderableType]:
+    """Return the newest cycles and the total: a table of as many as there is room for.
+
+    Where there is not even room for the last one, its figures one below the other.
+    """
+    while columns:
+        rows = _rows([part for _, part in columns], unit)
+        table = Table(show_edge=False, pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for name, _ in columns:
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, cells in rows:
+            table.add_row(name, *cells)
+        if terminal.fits(table, console):
+            return [table]
+        if len(columns) == 1:
+            figures = [(name.strip(), cell) for name, (cell,) in rows]
+            return terminal.one_below_the_other([(Text(columns[0][0], "bold"), figures)])
+        columns = columns[1:]
+    return []
+
+
+def _column(cycle: Mapping[str, Any]) -> str:
+    return f"cycle {cycle['cycle']}" if cycle["write"] is not None else "all cycles"
 
 
 def _warm_up(report: Mapping[str, Any], unit: str) -> list[Text]:
@@ -258,10 +280,16 @@ def _ends(report: Mapping[str, Any]) -> list[Text]:
 
 
 def _threshold(threshold: Mapping[str, Any]) -> Text:
-    expr, value = threshold["expr"], threshold["value"]
+    expr, value, breached = threshold["expr"], threshold["value"], threshold["breached"]
     found = "it has no value" if value is None else f"it is {value:,.6g}"
-    if threshold["breached"]:
+    if breached is None:
+        if value is not None:
+            found += ", of nothing"
+        return Text(f"threshold not judged (exit code 2): {expr}; {found}", style="bold red")
+    if breached:
         return Text(f"threshold breached (exit code 4): {expr}; {found}", style="bold red")
+    if value is None:
+        found = "there was none"
     return Text(f"threshold kept: not {expr}; {found}", style="dim")
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 from typing import TYPE_CHECKING
 
-from looker.errors import TargetError
+from looker.errors import ExitCode, TargetError
 from looker.spawning import end_with_parent, held_back
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _serve(
     uvloop.run(serve())
 
 
-_HELD_BACK = {signal.SIGINT}
+_HELD_BACK = {signal.SIGINT, signal.SIGTERM}
 
 
 def _child(config: TargetConfig, pipe: connection.Connection) -> None:
@@ -70,6 +71,11 @@ def _child(config: TargetConfig, pipe: connection.Connection) -> None:
         _serve(config, lambda url: pipe.send((True, url)), (signal.SIGTERM,))
     except TargetError as error:
         pipe.send((False, str(error)))
+    except Exception as error:  # noqa: BLE001 - the parent says it, in one line
+        pipe.send((False, f"the embedded target did not start: {error or type(error).__name__}"))
+        pipe.close()
+        # what is half begun has nothing to add
+        os._exit(ExitCode.INTERNAL)
 
 
 class TargetProcess:
@@ -95,8 +101,8 @@ class TargetProcess:
         )
         with held_back(_HELD_BACK):
             process.start()
+            self._process = process
         theirs.close()
-        self._process = process
         message = None
         if ours.poll(_START_LIMIT_S):
             try:

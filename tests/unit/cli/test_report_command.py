@@ -67,7 +67,10 @@ def test_an_output_that_cannot_be(
     assert ended(str(reports), "-o", str(tmp_path)) == 2
     assert "is a directory" in capsys.readouterr().err
     assert ended(str(reports), "-o", str(tmp_path / "none" / "page.html")) == 2
-    assert "No such file or directory" in capsys.readouterr().err
+    assert f"there is no directory {tmp_path}/none" in capsys.readouterr().err
+    report = next(reports.rglob("*report.json"))
+    assert ended(str(report), "-o", str(report), "--force") == 2
+    assert f"--output: {report} is one of the reports" in capsys.readouterr().err
 
 
 def test_what_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

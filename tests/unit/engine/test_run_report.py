@@ -32,7 +32,7 @@ def report(n_cycles: int, *, archived: bool, n_warm_up_cycles: int = 0) -> RunRe
     config = run_config(
         None, n_cycles=0, seed=5, invocation_id="x", n_warm_up_cycles=n_warm_up_cycles
     )
-    whole = RunReport(config, target, {}, SECOND)
+    whole = RunReport(config, target, {}, SECOND, finished=True)
     whole.workers = {number: WorkerRecord(number, pid=10 + number) for number in range(2)}
     for cycle in range(n_cycles):
         for worker in range(2):
@@ -97,10 +97,13 @@ def test_thresholds_are_of_the_totals_of_all_cycles() -> None:
         {"expr": conditions[0], "value": 100.5, "breached": False},
         {"expr": conditions[1], "value": 100.5, "breached": True},
         {"expr": conditions[2], "value": 0, "breached": False},
-        {"expr": conditions[3], "value": None, "breached": False},
+        {"expr": conditions[3], "value": None, "breached": None},
         {"expr": conditions[4], "value": 0, "breached": False},
     ]
     assert whole.exit_code == whole.to_json()["exit_code"] == 4
+    # a gate that cannot close is an error
+    open_gate = with_thresholds(conditions[0], conditions[3])
+    assert open_gate.exit_code == open_gate.to_json()["exit_code"] == 2
     kept = with_thresholds(conditions[0])
     assert kept.exit_code == kept.to_json()["exit_code"] == 0
     assert report(2, archived=False).to_json()["thresholds"] == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from looker.errors import UsageError
 from looker.model.figures import figure_of, figure_paths, resolved
 from looker.model.report import ReadReport, SpotCheckReport, WriteReport
-from looker.model.threshold import judged, parsed
+from looker.model.threshold import cannot_hold, judged, parsed
 
 COMPARE = {
     "<": operator.lt,
@@ -82,24 +82,52 @@ def test_the_part_may_be_left_out() -> None:
     assert resolved("responses_by_status.204") == "write.responses_by_status.204"
 
 
+P99 = (
+    "write.service_ms.p99, write.push_ms.p99, read.service_ms.p99, read.visible_after_ms.p99,"
+    " write.loop_delay_ms.p99, write.lag_ms.p99, read.first_ask_after_ms.p99,"
+    " spot_check.service_ms.p99"
+)
+
+
 @pytest.mark.parametrize(
-    ("path", "near"),
+    ("path", "likely"),
     [
         ("write.sample_per_s", "write.samples_per_s"),
-        ("sampels_per_s", "write.samples_per_s"),
-        ("write.service_ms", "write.service_ms."),
+        ("sampels_per_s", "one of these: write.samples_per_s, read.samples_per_s"),
+        (
+            "write.service_ms",
+            "write.service_ms.p99 (or mean, p50, p90, p99_9, max instead of p99)",
+        ),
         ("read.mismatches.mising", "read.mismatches.missing"),
-        ("write.service_ms.p95", "write.service_ms.p"),
+        (
+            "write.service_ms.p95",
+            "one of these: write.service_ms.p99, write.service_ms.p90",
+        ),
         ("read.service_ms.p99.9", "read.service_ms.p99_9"),
-        ("write.responses_by_status.", "write."),
-        ("write.limited_by", "write."),
-        ("x", ""),
+        ("p99", f"one of these: {P99}"),
+        ("write.latency.p50", "one of these: write.service_ms.p50, write.push_ms.p50"),
+        ("lost", "one of these: read.mismatches.missing, spot_check.mismatches.missing"),
     ],
 )
-def test_an_unknown_path_is_refused_with_the_nearest(path: str, near: str) -> None:
+def test_field_case_30_an_unknown_path_is_refused_with_all_that_may_be_meant(
+    path: str, likely: str
+) -> None:
+    with pytest.raises(ValueError, match="is no figure of the report") as refusal:
+        resolved(path)
+    assert str(refusal.value) == f"{path} is no figure of the report; is {likely} meant?"
+
+
+def test_field_case_30_a_latency_is_a_service_time() -> None:
+    with pytest.raises(
+        ValueError, match=r"is one of these: write\.service_ms\.p99, write\.push_ms"
+    ):
+        resolved("latency")
+
+
+@pytest.mark.parametrize("path", ["write.responses_by_status.", "write.limited_by", "x", "..", "-"])
+def test_where_nothing_is_meant_the_nearest_is_named(path: str) -> None:
     with pytest.raises(ValueError, match="is no figure of the report; is ") as refusal:
         resolved(path)
-    assert f"is {near}" in str(refusal.value)
     assert str(refusal.value).rpartition("is ")[2].removesuffix(" meant?") in figure_paths()
 
 
@@ -157,9 +185,58 @@ def test_percent_is_for_differences() -> None:
             parsed(expr, percent=True)
 
 
-def test_what_has_no_value_is_not_breached() -> None:
-    conditions = [parsed("write.push_ms.p99 >= 0"), parsed("samples_acked  ==  3e6")]
-    assert judged(conditions, totals()) == [
-        {"expr": "write.push_ms.p99 >= 0", "value": None, "breached": False},
-        {"expr": "samples_acked == 3e6", "value": 3_000_000, "breached": True},
+def test_field_case_13_what_has_no_value_is_not_judged() -> None:
+    """A gate that cannot close is not 'kept'."""
+    conditions = [
+        parsed("write.push_ms.p99 >= 0"),
+        parsed("samples_acked  ==  3e6"),
+        parsed("target.cpu_s > 5"),
+        parsed("spot_check.mismatches.missing > 0"),
+        # nothing had to come back
+        parsed("read.mismatches.missing > 0"),
     ]
+    assert judged(conditions, totals()) == [
+        {"expr": "write.push_ms.p99 >= 0", "value": None, "breached": None},
+        {"expr": "samples_acked == 3e6", "value": 3_000_000, "breached": True},
+        {"expr": "target.cpu_s > 5", "value": None, "breached": None},
+        {"expr": "spot_check.mismatches.missing > 0", "value": None, "breached": None},
+        {"expr": "read.mismatches.missing > 0", "value": 0, "breached": None},
+    ]
+
+
+def test_what_is_only_measured_where_it_happens_is_kept_where_it_did_not() -> None:
+    read = ReadReport(streams_visible_at_first_ask=3)
+    read.findings.n_expected = read.findings.n_validated = 30
+    conditions = [parsed("read.visible_after_ms.p99 > 500"), parsed("read.service_ms.p99 > 500")]
+    assert judged(conditions, {"read": read.to_json()}) == [
+        {"expr": "read.visible_after_ms.p99 > 500", "value": None, "breached": False},
+        {"expr": "read.service_ms.p99 > 500", "value": None, "breached": None},
+    ]
+    read.visible_after.record_us(900_000)
+    (first, _) = judged(conditions, {"read": read.to_json()})
+    assert first["breached"] is True
+
+
+def test_nothing_is_judged_of_a_run_that_did_nothing() -> None:
+    (found,) = judged([parsed("samples_per_s < 5")], {"write": WriteReport().to_json()})
+    assert found == {"expr": "samples_per_s < 5", "value": 0.0, "breached": None}
+    refused = WriteReport(pushes_rejected=1)
+    (found,) = judged([parsed("samples_per_s < 5")], {"write": refused.to_json()})
+    assert found["breached"] is True
+
+
+@pytest.mark.parametrize(
+    ("expr", "never"),
+    [
+        ("read.mismatches.missing < 0", True),
+        ("write.samples_per_s <= -1", True),
+        ("write.samples_per_s == -1", True),
+        ("write.samples_per_s <= 0", False),
+        ("write.samples_per_s > -1", False),
+        ("write.samples_per_s != -1", False),
+        # of the target's own: may be below 0
+        ("target.metrics.temperature.end < 0", False),
+    ],
+)
+def test_conditions_that_could_never_hold_are_known(expr: str, never: bool) -> None:
+    assert cannot_hold(parsed(expr)) is never

@@ -20,6 +20,7 @@ MAX_EXAMPLES: Final = 20
 """So many mismatches of a run are shown in full; all are counted."""
 _MAX_LINES: Final = 50
 _MAX_CHARS: Final = 1000
+_CAME_OF_IT: Final[Mapping[object, str]] = {True: "✗ breached", False: "✓ kept"}
 _MEANINGS: Final[Mapping[str, str]] = {
     MismatchKind.MISSING: "acknowledged, and did not come back within the grace period",
     MismatchKind.DUPLICATE: "came back more than once",
@@ -145,11 +146,11 @@ def thresholds_of(runs: Sequence[Run]) -> list[Block]:
     several = len(runs) > 1
     for run in runs:
         for one in branches(run.plain, "thresholds"):
-            breached = one.get("breached") is True
+            came_of_it = _CAME_OF_IT.get(one.get("breached"), "? not judged")
             cells = [
                 Cell(visible(text(one, "expr") or NONE)),
                 Cell(three_digits(number(one, "value"))),
-                Cell("✗ breached" if breached else "✓ kept", tone="worse" if breached else ""),
+                Cell(came_of_it, tone="" if one.get("breached") is False else "worse"),
             ]
             rows.append([Cell(run.name), *cells] if several else cells)
     if not rows:
@@ -172,6 +173,7 @@ def faults_of(runs: Sequence[Run]) -> list[Block]:
         plain = run.plain
         said = [f"Looker: {fault}" for fault in elements(plain, "faults") if isinstance(fault, str)]
         for what, path in (
+            ("before its first phase", "error"),
             ("a push was refused", "totals.write.refusal"),
             ("reading back", "totals.read.error"),
             ("spot checks", "totals.spot_check.error"),

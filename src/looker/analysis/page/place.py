@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from looker.analysis.page.page import GENERATOR
-from looker.engine.run_report import is_systems, write_text_atomically
-from looker.errors import LookerError, UsageError
+from looker.engine.run_report import write_text_atomically
+from looker.errors import UsageError
+from looker.observe.report_place import is_systems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +35,7 @@ def refuse_foreign(path: Path) -> None:
 def write_page(path: Path, page: str) -> int:
     """Replace the file by the page at once, or leave it as it is; return its size in bytes.
 
-    UsageError where it cannot be written.
+    OutputError where it cannot be written.
     """
-    try:
-        write_text_atomically(path, [page])
-    except LookerError as error:
-        raise UsageError(_OPTION, str(error)) from error
+    write_text_atomically(path, [page])
     return len(page.encode())
