@@ -316,7 +316,9 @@ class TestWrongTargets:
         assert result.stdout == ""
         assert result.stderr.startswith("looker: ")
         assert result.stderr.count("\n") == 1
-        assert not result.reports
+        # field case 28: a report says so, too
+        assert (result.report["verdict"], result.report["exit_code"]) == ("unknown", 3)
+        assert result.stderr == f"looker: {result.report['error']}\n"
         return result.stderr
 
     def test_nothing_listens(self, tmp_path: Path, mode: str) -> None:
@@ -371,7 +373,7 @@ def test_logs_to_a_metrics_server(tmp_path: Path, prometheus: Prometheus) -> Non
     result = looker(tmp_path, "logs", prometheus.url, *SMALL)
     assert result.code == 3, result.said
     assert "looker metrics URL" in result.stderr
-    assert not result.reports
+    assert "looker metrics URL" in result.report["error"]
 
 
 # --- the report --------------------------------------------------------------------------------
