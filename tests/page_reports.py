@@ -55,6 +55,8 @@ def series(rate: float = 1000.0) -> dict[str, Any]:
             "lag_ms_max": times(push_ms, 1000.0),
             "rate_limited_s": [0, 0.5, 0, 0, 0, 0, 0, 0],
             "throttled_s": [0, 0, 0, 0, 0, 0, 0, 0],
+            "requesting_s": [1, 1, 1, 1, 0, 0, 0, 0],
+            "starved_throttle_s": [0, 0, 0, 0, 0, 0, 0, 0],
         },
         "read": {
             "samples_validated": reading,
@@ -104,6 +106,7 @@ def full_report(n_samples: int = 40_000, *, begin_s: int = 0, **changes: Any) ->
         "service_ms": latency(range(1000, 21_000, 10)),
         "push_ms": latency(range(1000, 41_000, 20)),
         "limited_by": "target",
+        "limited_by_shares": {"target": 0.9, "rate_limit": 0.06, "generator": 0.04},
     }
     totals["read"]["service_ms"] = latency(range(5000, 25_000, 100))
     report["cycles"] = [_cycle(number, n_samples // 2, totals) for number in range(2)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from looker.backend.api import api_for
+from looker.backend.attempts import Attempts
 from looker.backend.client import Client
 from looker.backend.discovery import discover
 from looker.backend.transport import Transport
@@ -121,7 +122,7 @@ class Backend:
     def fetch(self, start_ns: int, end_ns: int) -> Any:
         matcher = self.page.selection.matcher
         query = RangeQuery(matcher, start_ns, end_ns, 5000, fresh=True)
-        return lambda client: client.fetch(query, [], divisible=False)
+        return lambda client: client.fetch(query, Attempts(), divisible=False)
 
 
 def test_what_is_pushed_comes_back(kind: Kind) -> None:

@@ -30,6 +30,7 @@ from fuzz.mutation import mutated
 from looker.backend import client as client_module
 from looker.backend import probe
 from looker.backend.api import Target, api_for
+from looker.backend.attempts import Attempts
 from looker.backend.client import Client
 from looker.backend.discovery import discover
 from looker.backend.outcomes import Product
@@ -403,7 +404,7 @@ def read(script: Script, kind: tuple[Product, ReadApi]) -> PageProof:
         target = target_of(server.url, product, read_api)
         config = replace(run_config(server.url, mode=mode), n_chars_per_line=40)
         query = RangeQuery(("a", "=", "b"), 0, 10**9, 5000, max_answer_bytes=MAX_BYTES)
-        body = with_client(target, lambda client: client.fetch(query, [], divisible=False))
+        body = with_client(target, lambda client: client.fetch(query, Attempts(), divisible=False))
     return comparison(config, target, history.content)(body, page, False)
 
 

@@ -49,6 +49,8 @@ _LOWER: Final = frozenset(
         "rate_limited_s",
         "throttled_s",
         "starved_s",
+        "queries_retried",
+        "refused_service_ms",
         "generating_s",
         "wall_went_back_s",
         "pushes_retried",

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from looker.errors import ExitCode
+from looker.model.limit import NOT_THE_TARGET
 from looker.model.verdict import Verdict
 from looker.model.words import one_line
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 MAX_SPREAD: Final = 0.1
 """A median absolute deviation above this part of the median is worth a warning."""
 _MAX_CHARS: Final = 200
-_HELD_BACK: Final = ("generator", "throttle", "rate_limit")
 _SOUND: Final = (Verdict.PASSED, Verdict.NOT_CHECKED)
 _NO_FAULT: Final = (ExitCode.PASSED, ExitCode.THRESHOLD)
 
@@ -49,8 +49,14 @@ def _faults(report: Report) -> Iterator[str]:
     if isinstance(plain.get("error"), str):
         yield f"never began: {one_line(plain['error'], _MAX_CHARS)}"
     write = report.totals.get("write") or {}
-    if write.get("limited_by") in _HELD_BACK:
+    if write.get("limited_by") in NOT_THE_TARGET:
         yield f"limited by {write['limited_by']}: their throughput is not the target's capacity"
+    read = report.totals.get("read") or {}
+    if read.get("limited_by") in NOT_THE_TARGET:
+        yield (
+            f"limited in reading by {read['limited_by']}: their reading throughput is not the"
+            " target's capacity"
+        )
     if write.get("latency_distorted"):
         yield "with latencies distorted by Looker's own event loop (latency_distorted)"
 

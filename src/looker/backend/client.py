@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from looker.backend.api import AnswerSizeError
+from looker.backend.attempts import Attempts, Pauses
 from looker.backend.exchange import AnswerTooLargeError
 from looker.backend.transport import possibly_stored
 from looker.errors import TargetError
@@ -31,7 +32,8 @@ MAX_PUSH_ANSWER_BYTES: Final = 1 << 20
 """All writers may hold one at the same time; only the first words of it matter."""
 READ_RETRY: Final = RetryPolicy(deadline_s=60.0, min_delay_s=0.5, max_delay_s=5.0, jitter=0.5)
 _ENTRIES_LIMIT: Final = re.compile(rb"max_entries_limit_per_query \(\d+ > (\d{1,18})\)")
-_UNANSWERED_READS: Final = frozenset({408, 429, 500, 502, 503, 504})
+_RATE_LIMITED_READS: Final = frozenset({429, 529})
+_UNANSWERED_READS: Final = frozenset({408, 500, 502, 503, 504}) | _RATE_LIMITED_READS
 
 
 class EntriesLimitError(TargetError):
@@ -43,7 +45,7 @@ class EntriesLimitError(TargetError):
 
 
 @dataclass(slots=True)
-class PushResult:
+class PushResult(Attempts):
     """How a push ended, over all its attempts; times in nanoseconds.
 
     ``unresolved`` tells that no answer says what became of it; ``refusal`` is the target's reason
@@ -53,22 +55,21 @@ class PushResult:
     """
 
     state: FragmentState = FragmentState.UNSENT
-    n_attempts: int = 0
     n_copies: int = 0
     unresolved: bool = False
     refusal: str | None = None
     too_large: bool = False
     fitting: float | None = None
     last_reason: str = ""
-    responses: Counter[str] = field(default_factory=Counter)
-    service_ns: list[int] = field(default_factory=list)
     total_ns: int = 0
-    rate_limited_ns: int = 0
     wire_bytes: int = 0
 
 
 class Client:
-    """Sends pushes and queries to one target; ``stop`` ends waiting for another attempt."""
+    """Sends pushes and queries to one target; ``stop`` ends waiting for another attempt.
+
+    ``push_pauses`` is the time between the attempts of all its pushes.
+    """
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Client:
         self._clock = clock
         self._stop = stop
         self._request_timeout_s = request_timeout_s
+        self.push_pauses = Pauses()
 
     async def push(self, body: memoryview, n_samples: int, *, again: bool = False) -> PushResult:
         """Push a compressed body of ``n_samples`` until its outcome is known.
@@ -93,7 +95,7 @@ class Client:
         Or until the retry deadline is over, or the run is stopped. ``again`` tells that the target
         has these bytes already.
         """
-        result = PushResult()
+        result = PushResult(pauses=self.push_pauses)
         begun = self._clock.monotonic_ns()
         request = self._api.push(body)
         ambiguous, suspect = again, False
@@ -117,7 +119,7 @@ class Client:
                 )
                 elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
                 if self._retry.gives_up(elapsed_s, delay_s) or not await self._wait(
-                    delay_s, result, limited=classified.outcome is Outcome.RATE_LIMITED
+                    delay_s, result.pauses, limited=classified.outcome is Outcome.RATE_LIMITED
                 ):
                     result.state = (
                         FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
@@ -131,20 +133,24 @@ class Client:
         result.total_ns = self._clock.monotonic_ns() - begun
         return result
 
-    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
+    async def fetch(self, query: RangeQuery, attempts: Attempts, *, divisible: bool) -> bytes:
         """Return the body of the answer to a query; TargetError if there is none in time.
 
-        Appends the service time of each attempt to ``service_ns``. Where a smaller question could
-        be asked (``divisible``), an answer that seems to be too large for the target is not asked
-        for again: AnswerSizeError. EntriesLimitError where the target allows fewer entries.
+        Notes in ``attempts`` what each attempt came to. Where a smaller question could be asked
+        (``divisible``), an answer that seems to be too large for the target is not asked for again:
+        AnswerSizeError. EntriesLimitError where the target allows fewer entries.
         """
         request = self._api.query(query)
         begun = self._clock.monotonic_ns()
-        attempt = 0
         while True:
+            attempts.n_attempts += 1
+            limited = False
             try:
                 answer = await self._send(request, query.max_answer_bytes)
-                service_ns.append(answer.service_ns)
+                attempts.responses[str(answer.status)] += 1
+                accepted = answer.status == HTTPStatus.OK
+                times_ns = attempts.service_ns if accepted else attempts.refused_service_ns
+                times_ns.append(answer.service_ns)
                 limit = _ENTRIES_LIMIT.search(answer.body) if answer.status == 400 else None
                 if limit is not None:
                     raise EntriesLimitError(one_line(answer.body, 300), int(limit[1]))
@@ -153,20 +159,23 @@ class Client:
                 reason = f"{answer.status} {one_line(answer.body, 200)}".strip()
                 retry_after_s = self._retry_after_s(answer)
                 too_large = answer.status == 500
+                limited = answer.status in _RATE_LIMITED_READS
             except AnswerTooLargeError as error:
+                attempts.responses[type(error).__name__] += 1
                 raise AnswerSizeError(f"the answer to a query is too large: {error}") from error
             except httpx.TransportError as error:
+                attempts.responses[type(error).__name__] += 1
                 reason, retry_after_s = _describe(error), None
                 # Loki hangs or resets where an answer exceeds its gRPC limit
                 too_large = possibly_stored(error)
             if too_large and divisible:
                 raise AnswerSizeError(f"a query got no answer: {reason}")
-            delay_s = self._read_retry.delay_s(attempt, random.random(), retry_after_s)  # noqa: S311 - as above
-            attempt += 1
+            n_asked = attempts.n_attempts
+            delay_s = self._read_retry.delay_s(n_asked - 1, random.random(), retry_after_s)  # noqa: S311 - as above
             elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
             if self._read_retry.gives_up(elapsed_s, delay_s) or self._stop.is_set():
-                raise TargetError(f"a query got no answer after {attempt} attempt(s): {reason}")
-            await self._sleep(delay_s)
+                raise TargetError(f"a query got no answer after {n_asked} attempt(s): {reason}")
+            await self._wait(delay_s, attempts.pauses, limited=limited)
 
     async def _attempt(
         self, request: Request, result: PushResult, *, n_samples: int, ambiguous: bool
@@ -181,13 +190,15 @@ class Client:
             sent = possibly_stored(error)
             return Classified(Outcome.TRANSIENT if sent else Outcome.NOT_SENT, result.last_reason)
         result.responses[str(answer.status)] += 1
-        result.service_ns.append(answer.service_ns)
         classified = self._api.classify(
             answer,
             retry_after_s=self._retry_after_s(answer),
             ambiguous=ambiguous,
             n_samples=n_samples,
         )
+        accepted = classified.outcome is Outcome.ACKNOWLEDGED
+        times_ns = result.service_ns if accepted else result.refused_service_ns
+        times_ns.append(answer.service_ns)
         result.last_reason = classified.reason
         return classified
 
@@ -230,12 +241,14 @@ class Client:
         value = answer.headers.get("Retry-After")
         return None if value is None else parse_retry_after(value, self._clock.wall_ns() / 1e9)
 
-    async def _wait(self, delay_s: float, result: PushResult, *, limited: bool) -> bool:
+    async def _wait(self, delay_s: float, pauses: Pauses, *, limited: bool) -> bool:
         """Wait for the next attempt; return whether there is to be one."""
-        begun = self._clock.monotonic_ns()
-        await self._sleep(delay_s)
-        if limited:
-            result.rate_limited_ns += self._clock.monotonic_ns() - begun
+        pause = pauses.after(limited=limited)
+        pause.begin(self._clock.monotonic_ns())
+        try:
+            await self._sleep(delay_s)
+        finally:
+            pause.end(self._clock.monotonic_ns())
         return not self._stop.is_set()
 
     async def _sleep(self, delay_s: float) -> None:

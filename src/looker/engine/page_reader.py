@@ -6,7 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from looker.backend.api import AnswerSizeError
+from looker.backend.attempts import Attempts
 from looker.backend.client import EntriesLimitError
+from looker.engine.reader_times import ReaderTimes
 from looker.errors import TargetError
 from looker.model.mismatch import MismatchKind
 from looker.model.query import RangeQuery
@@ -51,11 +53,13 @@ class PageReader:
         visibility: Visibility | None = None,
         fresh: bool | None = None,
         by_content: bool = False,
+        times: ReaderTimes | None = None,
     ) -> None:
         """``answer_bytes`` tells how long an answer to a page may be: longer ones are not read.
 
         ``fresh`` tells whether to ask past any cache; None: only where something is missing.
         ``by_content`` is for proofs that only sum contents up (`SuccessiveAnswers`).
+        ``times`` is where the readers' time counts.
         """
         self._client = client
         self._compare = compare
@@ -70,6 +74,7 @@ class PageReader:
         self._visibility = visibility
         self._fresh = fresh
         self._by_content = by_content
+        self._times = times or ReaderTimes(clock)
 
     async def read(
         self, page: Page, proofs: list[PageProof], seen: SuccessiveAnswers | None = None
@@ -157,7 +162,8 @@ class PageReader:
                 continue
             if remaining_s <= 0:
                 return seen.result or proof
-            await asyncio.sleep(min(pause_s, remaining_s))
+            with self._times.spent(self._times.grace):
+                await asyncio.sleep(min(pause_s, remaining_s))
             pause_s *= 2
             fresh = self._fresh is not False
 
@@ -172,13 +178,12 @@ class PageReader:
             max_answer_bytes=self._answer_bytes(page),
         )
         divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE
-        service_ns: list[int] = []
+        attempts = Attempts(pauses=self._times.pauses)
         try:
-            body = await self._client.fetch(query, service_ns, divisible=divisible)
+            with self._times.spent(self._times.asking):
+                body = await self._client.fetch(query, attempts, divisible=divisible)
         finally:
-            self._report.queries += len(service_ns)
-            for duration_ns in service_ns:
-                self._report.service.record_us(duration_ns // 1000)
+            self._record(attempts)
         run, compare = asyncio.get_running_loop().run_in_executor, self._compare
         proof = await run(self._executor, compare, body, page, in_full)
         if self._by_content and not in_full and proof.n_received >= self._limits.max_answer:
@@ -186,3 +191,13 @@ class PageReader:
             in_full = True
             proof = await run(self._executor, compare, body, page, in_full)
         return proof
+
+    def _record(self, attempts: Attempts) -> None:
+        report = self._report
+        report.queries += attempts.n_answers
+        report.queries_retried += attempts.n_attempts - 1
+        report.responses_by_status.update(attempts.responses)
+        for duration_ns in attempts.service_ns:
+            report.service.record_us(duration_ns // 1000)
+        for duration_ns in attempts.refused_service_ns:
+            report.refused_service.record_us(duration_ns // 1000)

@@ -11,12 +11,14 @@ import numpy as np
 
 from looker.backend.outcomes import Product
 from looker.engine.page_reader import PageReader
+from looker.engine.reader_times import ReaderTimes
 from looker.engine.together import together
 from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
 from looker.model.fragment import FragmentState
+from looker.model.limit import ReadTimeSpent
 from looker.model.mismatch import Findings
 from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.report import ReadReport
@@ -105,7 +107,9 @@ class ReadPhase:
         self._acked_ns = acked_ns
         self._report = empty_report(config) if report is None else report
         self._cpu_begun_s = 0.0
-        self._begun_ns = 0
+        self._begun_ns = self._entered_ns = 0
+        self._times = ReaderTimes(clock)
+        self._earlier = ReadTimeSpent.of([self._report])
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
         per_sample = config.payload_bytes_per_fragment // config.n_samples_per_fragment
@@ -120,6 +124,7 @@ class ReadPhase:
         report = self._report
         report.complete = False
         times, begun_ns = report.times, self._clock.monotonic_ns()
+        self._entered_ns = begun_ns
         self._begun_ns = begun_ns - max(0, times.finished_ns - times.started_ns)
         times.started_ns = times.started_ns or self._clock.wall_ns()
         report.missing_because = missing_because(self._config, self._target, self._clock.wall_ns())
@@ -145,6 +150,7 @@ class ReadPhase:
                     report=report,
                     visibility=self._visibility(part),
                     by_content=self._config.verify is VerifyMode.CHECKSUM,
+                    times=self._times,
                 )
                 complete &= await self._read_part(self._pages(part), proof, reader)
                 report.fragments_proved += proof.check(self._cycle)
@@ -161,7 +167,10 @@ class ReadPhase:
         report = self._report
         report.payload_bytes_validated = report.findings.n_validated * self._payload_per_sample
         # wall time may jump: only its beginning counts
-        elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+        now_ns = self._clock.monotonic_ns()
+        elapsed_ns = now_ns - self._begun_ns
+        readers_s = (now_ns - self._entered_ns) / 1e9 * self._n_readers
+        self._times.fill(report, self._earlier, readers_s)
         report.times.finished_ns = report.times.started_ns + elapsed_ns
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
@@ -172,6 +181,12 @@ class ReadPhase:
         """Read the pages of a part; return whether all were."""
 
         async def read() -> bool:
+            try:
+                return await read_pages()
+            finally:
+                ended.begin(self._clock.monotonic_ns())
+
+        async def read_pages() -> bool:
             for page in todo:
                 if self._report.error is not None or self._stop.is_set():
                     return False
@@ -189,7 +204,13 @@ class ReadPhase:
                     return False
             return True
 
-        return all(await together(read() for _ in range(self._n_readers)))
+        ended = self._times.ended
+        try:
+            return all(await together(read() for _ in range(self._n_readers)))
+        finally:
+            # there may be another part
+            for _ in range(self._n_readers):
+                ended.end(self._clock.monotonic_ns())
 
     def _merge(self, findings: Findings) -> None:
         """Add a page's findings; what compares does not know in which cycle it does."""

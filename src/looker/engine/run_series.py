@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from looker.model.histogram import Histogram
+from looker.model.limit import TimeSpent
 from looker.model.report import ReadReport, WriteReport, rfc3339
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _WRITE_COUNTS: Final = (
     "pushes_acked",
     "pushes_retried",
 )
-_WRITE_SECONDS: Final = ("rate_limited_s", "throttled_s")
+_WRITE_SECONDS: Final = ("throttled_s", *TimeSpent.SHARES.values())
 _READ_COUNTS: Final = ("samples_validated", "payload_bytes_validated", "queries", "mismatches")
 
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from looker.clock import Clock
     from looker.generate.encoder import EncodedBatch, Encoder
-    from looker.generate.population import Population
+    from looker.generate.population import Picked, Population
     from looker.model.fragment import FragmentState
     from looker.verify.ledger import Ledger, LedgerSlice
 
@@ -94,6 +94,17 @@ class _Wants(Enum):
     ANSWERS = auto()
 
 
+class Cause(IntEnum):
+    """Why there may be no message for a writer: what the generator thread is at."""
+
+    GENERATING = 0
+    THROTTLED = 1
+    """Wall time allows no stream another fragment, but for those that messages are made of."""
+    STREAMS = 2
+    """Every stream has its fragments under way: their answers have to come first."""
+    ENDED = 3
+
+
 class MessageSource:
     """Generates the messages of one write phase in a thread of its own.
 
@@ -145,11 +156,12 @@ class MessageSource:
         self._stopping = False
         self._ended = False
         self._error: BaseException | None = None
-        self.throttled_ns = 0
         self.forward_leaps = 0
         self.wall_went_back_ns = 0
         self._idle_ns = 0
         self._idle_since_ns: int | None = None
+        # swapped whole, so that another thread sees what belongs together
+        self._course = (Cause.GENERATING, clock.monotonic_ns(), (0,) * len(Cause))
         self._thread = threading.Thread(target=self._run, name="looker-generator", daemon=True)
 
     def start(self) -> None:
@@ -182,6 +194,9 @@ class MessageSource:
             self._hungry = True
             message = self._next()
             if message is None:
+                if self.exhausted:
+                    # the thread has ended: nobody else says so
+                    self._enter(Cause.ENDED)
                 return None
         self._n_bytes_taken += len(message.body)
         if self._wants is _Wants.ROOM and self._has_room():
@@ -205,6 +220,18 @@ class MessageSource:
         since_ns = self._idle_since_ns
         return self._idle_ns + (0 if since_ns is None else self._clock.monotonic_ns() - since_ns)
 
+    def spent_ns(self, now_ns: int) -> tuple[int, ...]:
+        """Return for how long each cause has been the case, in the order of :class:`Cause`."""
+        cause, since_ns, spent = self._course
+        # the other thread's clock may have been read a moment later
+        lasted_ns = max(0, now_ns - since_ns)
+        return tuple(spent[one] + lasted_ns if one is cause else spent[one] for one in Cause)
+
+    def _enter(self, cause: Cause) -> None:
+        if cause is not self._course[0]:
+            now_ns = self._clock.monotonic_ns()
+            self._course = (cause, now_ns, self.spent_ns(now_ns))
+
     @contextlib.contextmanager
     def _idle(self) -> Iterator[None]:
         since_ns = self._idle_since_ns = self._clock.monotonic_ns()
@@ -220,6 +247,8 @@ class MessageSource:
         finally:
             self._ended = True
             self._idle_since_ns = self._clock.monotonic_ns()
+            # what is left waits for answers
+            self._enter(Cause.STREAMS if self._queue and not self._stopping else Cause.ENDED)
             self._wake()
 
     def _generate(self) -> None:
@@ -230,12 +259,14 @@ class MessageSource:
             now_ns = self._clock.wall_ns()
             self.wall_went_back_ns = max(self.wall_went_back_ns, newest_wall_ns - now_ns)
             newest_wall_ns = max(newest_wall_ns, now_ns)
-            picked = self._population.pick(self._per_message * n_messages, now_ns)
+            n_wanted = self._per_message * n_messages
+            picked = self._population.pick(n_wanted, now_ns)
             if picked is None:
                 if self._population.exhausted():
                     return
                 self._wait_for_streams(now_ns)
                 continue
+            self._enter(self._cause_of(picked, n_wanted, now_ns))
             self.forward_leaps += picked.n_leaps
             encoded = self._encoder.encode(picked.batch)
             ledger_slice = None
@@ -270,22 +301,32 @@ class MessageSource:
         n_bytes = self._n_bytes_put - self._n_bytes_taken
         return len(self._queue) < self._max_queued and n_bytes < QUEUE_BYTES
 
+    def _cause_of(self, picked: Picked, n_wanted: int, now_ns: int) -> Cause:
+        """Tell what keeps writers waiting while messages are made of these fragments.
+
+        Where they are all that wall time allows, making them faster would yield no more of them.
+        """
+        if len(picked.batch) < n_wanted:
+            ready_ns = self._population.next_ready_ns(now_ns)
+            if ready_ns is not None and ready_ns > now_ns:
+                return Cause.THROTTLED
+        return Cause.GENERATING
+
     def _wait_for_room(self) -> bool:
         while not self._stopping and not self._has_room():
+            # a writer finds nothing in a full queue where all of it waits for answers
+            self._enter(Cause.STREAMS)
             self._wait(_Wants.ROOM, self._has_room, None)
         return not self._stopping
 
     def _wait_for_streams(self, now_ns: int) -> None:
         """Sleep until a stream is ready, or until an answer changes what is."""
         ready_ns = self._population.next_ready_ns(now_ns)
-        throttled = ready_ns is not None and not self._queue
         timeout_s = _LONGEST_WAIT_S
         if ready_ns is not None:
             timeout_s = min(timeout_s, max(0.0, (ready_ns - now_ns) / 1e9))
-        begun = self._clock.monotonic_ns()
+        self._enter(Cause.STREAMS if ready_ns is None else Cause.THROTTLED)
         self._wait(_Wants.ANSWERS, lambda: bool(self._answered), timeout_s)
-        if throttled:
-            self.throttled_ns += self._clock.monotonic_ns() - begun
 
     def _wait(self, wants: _Wants, there: Callable[[], bool], timeout_s: float | None) -> None:
         self._news.clear()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.backend.api import Api, Target
+    from looker.backend.attempts import Attempts
     from looker.backend.transport import Transport
     from looker.clock import Clock
     from looker.engine.messages import Share
@@ -61,10 +62,10 @@ class RecordingClient(Client):
         super().__init__(transport, api, retry, clock, asyncio.Event())
         self._answers: dict[RangeQuery, bytes] = {}
 
-    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
+    async def fetch(self, query: RangeQuery, attempts: Attempts, *, divisible: bool) -> bytes:
         """Return the body of the answer to a query; TargetError if there is none."""
         if query not in self._answers:
-            self._answers[query] = await super().fetch(query, service_ns, divisible=divisible)
+            self._answers[query] = await super().fetch(query, attempts, divisible=divisible)
         return self._answers[query]
 
 

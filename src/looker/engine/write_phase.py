@@ -11,6 +11,7 @@ import numpy as np
 
 from looker.engine.disorderly import Disorderly
 from looker.engine.source import MessageSource
+from looker.engine.writer_times import WriterTimes
 from looker.generate.mixer import mix64
 from looker.model.config import Mode
 from looker.model.fragment import FragmentState
@@ -76,15 +77,17 @@ class WritePhase:
             n_samples = config.n_samples_per_fragment
             self._disorderly = Disorderly(disorder, population, n_samples, self._report)
         self._source: MessageSource | None = None
+        self._times: WriterTimes | None = None
         self._begun_ns = 0
         self._cpu_begun_s = 0.0
         self._loop_cpu_begun_s = 0.0
 
     def snapshot(self) -> WriteReport:
         """Return the report as far as it is; the same object each time."""
-        report, source = self._report, self._source
-        if source is not None:
-            elapsed_ns = self._clock.monotonic_ns() - self._begun_ns
+        report, source, times = self._report, self._source, self._times
+        if source is not None and times is not None:
+            now_ns = self._clock.monotonic_ns()
+            elapsed_ns = now_ns - self._begun_ns
             # wall time may jump: only its beginning counts
             report.times.finished_ns = report.times.started_ns + elapsed_ns
             report.cpu_s = time.process_time() - self._cpu_begun_s
@@ -93,7 +96,7 @@ class WritePhase:
             report.workers_s = elapsed_ns / 1e9
             report.writers_s = report.workers_s * self._n_writers
             report.generating_s = max(0.0, report.workers_s - source.idle_ns / 1e9)
-            report.throttled_s = source.throttled_ns / 1e9
+            times.fill(report, now_ns)
             report.forward_leaps = source.forward_leaps
             report.wall_went_back_s = source.wall_went_back_ns / 1e9
         return report
@@ -118,8 +121,12 @@ class WritePhase:
         self._begun_ns, self._cpu_begun_s = self._clock.monotonic_ns(), time.process_time()
         self._loop_cpu_begun_s = time.thread_time()
         self._source = source
+        n_surplus = max(0, self._n_writers - self._population.n)
+        self._times = WriterTimes(source, self._client.push_pauses, self._clock, n_surplus)
         source.start()
-        writers = [asyncio.create_task(self._write(source)) for _ in range(self._n_writers)]
+        writers = [
+            asyncio.create_task(self._write(source, self._times)) for _ in range(self._n_writers)
+        ]
         watchers = [
             asyncio.ensure_future(self._watch_stop(source, writers)),
             asyncio.ensure_future(self._probe_delay()),
@@ -138,27 +145,30 @@ class WritePhase:
         self._source = None
         return report
 
-    async def _write(self, source: MessageSource) -> None:
+    async def _write(self, source: MessageSource, times: WriterTimes) -> None:
         loop = asyncio.get_running_loop()
-        while (message := await self._next(source)) is not None:
+        while (message := await self._next(source, times)) is not None:
+            times.sending.begin(self._clock.monotonic_ns())
             await self._deliver(message, source)
+            times.sending.end(self._clock.monotonic_ns())
             source.resolve(message)
             if self._idle:
                 # those that waited for this one may go now: the first by this writer itself
                 loop.call_soon(self._hand_out)
             if self._report.refusal is not None and not self._config.allow_rejected:
                 source.stop()
+        times.ended.begin(self._clock.monotonic_ns())
 
-    async def _next(self, source: MessageSource) -> Message | None:
+    async def _next(self, source: MessageSource, times: WriterTimes) -> Message | None:
         """Return the next message, as soon as there is one; None if none will come."""
         message = source.take()
         if message is not None or source.exhausted:
             return message
         waiting: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         self._idle.append(waiting)
-        begun = self._clock.monotonic_ns()
+        times.begin_waiting()
         message = await waiting
-        self._report.starved_s += (self._clock.monotonic_ns() - begun) / 1e9
+        times.end_waiting()
         return message
 
     def _hand_out(self) -> None:
@@ -213,9 +223,10 @@ class WritePhase:
         report.wire_bytes_sent += result.wire_bytes
         report.pushes_retried += result.n_attempts - 1
         report.responses_by_status.update(result.responses)
-        report.rate_limited_s += result.rate_limited_ns / 1e9
         for service_ns in result.service_ns:
             report.service.record_us(service_ns // 1000)
+        for service_ns in result.refused_service_ns:
+            report.refused_service.record_us(service_ns // 1000)
 
     async def _send_again(self, message: Message, result: PushResult) -> int:
         """Send a message again if that is to be done on purpose; return how many copies it left."""

@@ -157,7 +157,7 @@ class Measured:
                 "cores_busy": self.cores_busy,
                 "target_cores_busy": self.target_cores_busy,
                 "hand_over_ns_per_sample": self.hand_over_ns_per_sample,
-                "limited_by": self.write.limited_by.value,
+                "limited_by": self.write.limited_by,
             },
         }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PARTS: Final = ("write", "read", "spot_check", "target")
-_STATUS: Final = "write.responses_by_status."
+_STATUS: Final = re.compile(r"(?:write|read)\.responses_by_status\.(.+)")
 """Answers by status: any status may stand behind it."""
 _METRIC: Final = re.compile(rf"target\.metrics\.(.+)\.({'|'.join(OF_A_METRIC)})")
 """A metric of the target's own, by its name or selector, in which there may be dots."""
@@ -105,7 +105,7 @@ def resolved(path: str) -> str:
     for whole in (path, *(f"{part}.{path}" for part in PARTS)):
         if whole in known or metric_of(whole) is not None:
             return whole
-        if whole.startswith(_STATUS) and whole != _STATUS:
+        if _STATUS.fullmatch(whole):
             return whole
     likely, is_of_summaries = _without_summaries(_likely(path))
     said = likely[0] if len(likely) == 1 else f"one of these: {', '.join(likely)}"
@@ -181,8 +181,9 @@ def figure_of(totals: Mapping[str, Any], path: str) -> float | None:
     if value is None or value.get("skipped"):
         return None
     counts = value.get("responses_by_status")
-    if path.startswith(_STATUS) and isinstance(counts, dict):
-        return float(counts.get(path.removeprefix(_STATUS), 0))
+    status = _STATUS.fullmatch(path)
+    if status is not None and isinstance(counts, dict):
+        return float(counts.get(status[1], 0))
     metric = _METRIC.fullmatch(path)
     for key in ("metrics", *metric.groups()) if metric is not None else rest.split("."):
         value = value.get(key) if isinstance(value, dict) else None

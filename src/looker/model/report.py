@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
-from looker.model.limit import LimitedBy, TimeSpent
+from looker.model.limit import LimitedBy, ReadTimeSpent, TimeSpent
 from looker.model.mismatch import Findings, MismatchKind
 from looker.model.verdict import Verdict, worst
 
@@ -59,10 +59,16 @@ class WriteReport:
     """One write phase, of one worker or merged.
 
     Times in seconds; ``writers_s`` is the time of all writers together (their number times the
-    duration), of which ``starved_s`` were spent without a message to send, ``rate_limited_s``
-    waiting after 429; ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
+    duration), of which each part is of one kind: a request was under way (``requesting_s``), the
+    next attempt was waited for, after 429 (``rate_limited_s``) or another failure
+    (``retry_paused_s``), there was no message to send, as the generator was making it
+    (``starved_generator_s``), wall time allowed none (``starved_throttle_s``), it waited to be
+    filled (``batching_s``; ``batching_throttled_s`` of these as wall time allowed no more), or
+    every stream had its fragments under way (``starved_streams_s``), or the writer had no more to
+    do (``tail_s``). ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
     no stream was allowed to go on, ``generating_s`` that in which they were making messages;
-    ``cpu_s`` is what they computed, ``loop_cpu_s`` the event loops' part of that.
+    ``cpu_s`` is what they computed, ``loop_cpu_s`` the event loops' part of that. ``service`` is of
+    answers that accepted, ``refused_service`` of all others.
     """
 
     times: PhaseTimes = field(default_factory=PhaseTimes)
@@ -79,7 +85,14 @@ class WriteReport:
     responses_by_status: Counter[str] = field(default_factory=Counter)
     rate_limited_s: float = 0.0
     throttled_s: float = 0.0
-    starved_s: float = 0.0
+    requesting_s: float = 0.0
+    retry_paused_s: float = 0.0
+    starved_throttle_s: float = 0.0
+    starved_generator_s: float = 0.0
+    starved_streams_s: float = 0.0
+    batching_s: float = 0.0
+    batching_throttled_s: float = 0.0
+    tail_s: float = 0.0
     writers_s: float = 0.0
     workers_s: float = 0.0
     forward_leaps: int = 0
@@ -91,6 +104,7 @@ class WriteReport:
     cpu_s: float = 0.0
     loop_cpu_s: float = 0.0
     service: Histogram = field(default_factory=Histogram)
+    refused_service: Histogram = field(default_factory=Histogram)
     push: Histogram = field(default_factory=Histogram)
     loop_delay: Histogram = field(default_factory=Histogram)
     lag: Histogram = field(default_factory=Histogram)
@@ -125,8 +139,14 @@ class WriteReport:
         return _rate(self.samples_acked, self.times.duration_s)
 
     @property
-    def limited_by(self) -> LimitedBy:
-        """What held the phase back most."""
+    def starved_s(self) -> float:
+        """Time that writers waited for a message, for whatever cause."""
+        starved_s = self.starved_throttle_s + self.starved_generator_s + self.starved_streams_s
+        return starved_s + self.batching_s
+
+    @property
+    def limited_by(self) -> LimitedBy | None:
+        """What held the phase back most; None where there was no time."""
         return TimeSpent.of([self]).limited_by
 
     @property
@@ -163,9 +183,11 @@ class WriteReport:
             "duplicates_sent": self.duplicates_sent,
             "duplicates_refused": self.duplicates_refused,
             "wall_went_back_s": self.wall_went_back_s,
-            "limited_by": self.limited_by.value,
+            "limited_by": self.limited_by,
+            "limited_by_shares": TimeSpent.of([self]).shares,
             "latency_distorted": self.latency_distorted,
             "service_ms": asdict(self.service.summary_ms()),
+            "refused_service_ms": asdict(self.refused_service.summary_ms()),
             "push_ms": asdict(self.push.summary_ms()),
             "loop_delay_ms": asdict(self.loop_delay.summary_ms()),
             "lag_ms": asdict(self.lag.summary_ms()),
@@ -179,13 +201,31 @@ class WriteReport:
 
 @dataclass(slots=True)
 class ReadReport:
-    """One read phase, of one worker or merged."""
+    """One read phase, of one worker or merged.
+
+    Times in seconds; ``readers_s`` is the time of all readers together, of which each part is of
+    one kind: a query was under way (``requesting_s``), the next attempt was waited for, after 429
+    (``rate_limited_s``) or another failure (``retry_paused_s``), what was missing was given time to
+    appear (``grace_paused_s``), the reader had no more to do (``tail_s``), or Looker itself was at
+    work, planning and comparing (``looker_s``). ``queries`` are those that were answered,
+    ``queries_retried`` further attempts; ``service`` is of answers that accepted,
+    ``refused_service`` of all others.
+    """
 
     skipped: bool = False
     complete: bool = True
     times: PhaseTimes = field(default_factory=PhaseTimes)
     streams_selected: int = 0
     queries: int = 0
+    queries_retried: int = 0
+    responses_by_status: Counter[str] = field(default_factory=Counter)
+    requesting_s: float = 0.0
+    rate_limited_s: float = 0.0
+    retry_paused_s: float = 0.0
+    looker_s: float = 0.0
+    grace_paused_s: float = 0.0
+    tail_s: float = 0.0
+    readers_s: float = 0.0
     fragments_proved: int = 0
     payload_bytes_validated: int = 0
     streams_visible_at_first_ask: int = 0
@@ -193,6 +233,7 @@ class ReadReport:
     first_ask_after: Histogram = field(default_factory=Histogram)
     visible_after: Histogram = field(default_factory=Histogram)
     service: Histogram = field(default_factory=Histogram)
+    refused_service: Histogram = field(default_factory=Histogram)
     cpu_s: float = 0.0
     error: str | None = None
     verify: VerifyMode = VerifyMode.CONTENT
@@ -206,6 +247,10 @@ class ReadReport:
         self.times.merge(other.times)
         self.streams_selected += other.streams_selected
         self.queries += other.queries
+        self.queries_retried += other.queries_retried
+        self.responses_by_status.update(other.responses_by_status)
+        for name in ReadTimeSpent.names():
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.fragments_proved += other.fragments_proved
         self.payload_bytes_validated += other.payload_bytes_validated
         self.findings.merge(other.findings)
@@ -213,11 +258,17 @@ class ReadReport:
         self.first_ask_after.add(other.first_ask_after)
         self.visible_after.add(other.visible_after)
         self.service.add(other.service)
+        self.refused_service.add(other.refused_service)
         self.cpu_s += other.cpu_s
         self.error = _first_text(self.error, other.error)
         self.missing_because = _first_text(self.missing_because, other.missing_because)
         # of all together, no more is proved than by the weakest
         self.verify = max(self.verify, other.verify, key=list(VerifyMode).index)
+
+    @property
+    def limited_by(self) -> LimitedBy | None:
+        """What held the phase back most; None where there was no time."""
+        return ReadTimeSpent.of([self]).limited_by
 
     @property
     def verdict(self) -> Verdict:
@@ -259,6 +310,11 @@ class ReadReport:
             "samples_indeterminate_found": found.n_optional_seen,
             "fragments_proved_by_checksum": self.fragments_proved,
             "queries": self.queries,
+            "queries_retried": self.queries_retried,
+            "responses_by_status": dict(sorted(self.responses_by_status.items())),
+            "rate_limited_s": self.rate_limited_s,
+            "limited_by": self.limited_by,
+            "limited_by_shares": ReadTimeSpent.of([self]).shares,
             "samples_per_s": _rate(found.n_validated, self.times.duration_s),
             "payload_mb_per_s": _rate(self.payload_bytes_validated / 1e6, self.times.duration_s),
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
@@ -266,6 +322,7 @@ class ReadReport:
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
             "service_ms": asdict(self.service.summary_ms()),
+            "refused_service_ms": asdict(self.refused_service.summary_ms()),
             "streams_visible_at_first_ask": self.streams_visible_at_first_ask,
             "first_ask_after_ms": asdict(self.first_ask_after.summary_ms()),
             "streams_awaited": self.visible_after.n,

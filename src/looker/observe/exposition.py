@@ -30,11 +30,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from looker.errors import UsageError
+from looker.model.limit import ReadTimeSpent, TimeSpent
 from looker.model.mismatch import MismatchKind
 from looker.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
@@ -91,7 +92,7 @@ _WRITE_COUNTERS: Final[tuple[tuple[str, str, Callable[[WriteReport], float]], ..
     ),
     (
         "looker_rate_limited_seconds_total",
-        "Time that writers waited after a 429 answer, summed over all writers.",
+        "Time that writers waited after a rate limit, summed over all writers.",
         lambda write: write.rate_limited_s,
     ),
     (
@@ -130,6 +131,16 @@ _READ_COUNTERS: Final[tuple[tuple[str, str, Callable[[ReadReport], float]], ...]
         "looker_payload_validated_bytes_total",
         "Payload of the samples that came back exactly as written.",
         lambda read: read.payload_bytes_validated,
+    ),
+    (
+        "looker_query_retries_total",
+        "Further attempts to send a query.",
+        lambda read: read.queries_retried,
+    ),
+    (
+        "looker_reader_seconds_total",
+        "Time of read phases, summed over all readers.",
+        lambda read: read.readers_s,
     ),
 )
 _SPOT_CHECK_COUNTERS: Final[tuple[tuple[str, str, Callable[[SpotCheckReport], float]], ...]] = (
@@ -179,7 +190,25 @@ class RunCollector(Collector):
             "looker_push_responses_total",
             "Answers to push requests by HTTP status; what got none, by the name of its failure.",
             "code",
-            ((worker, _responses(worker)) for worker in workers),
+            ((worker, _responses(worker.writes)) for worker in workers),
+        )
+        yield _labelled(
+            "looker_query_responses_total",
+            "Answers to queries by HTTP status; what got none, by the name of its failure.",
+            "code",
+            ((worker, _responses(worker.reads)) for worker in workers),
+        )
+        yield _labelled(
+            "looker_writer_activity_seconds_total",
+            "Time of all writers, by what it went into: see limited_by_shares in the report.",
+            "activity",
+            ((worker, TimeSpent.of(worker.writes).seconds) for worker in workers),
+        )
+        yield _labelled(
+            "looker_reader_activity_seconds_total",
+            "Time of all readers, by what it went into: see limited_by_shares in the report.",
+            "activity",
+            ((worker, ReadTimeSpent.of(worker.reads).seconds) for worker in workers),
         )
         yield _labelled(
             "looker_pushes_total",
@@ -229,9 +258,15 @@ def _histograms(workers: Sequence[WorkerState]) -> Iterator[Metric]:
     reads = [(worker, worker.reads) for worker in workers]
     yield _histogram(
         "looker_push_request_duration_seconds",
-        "Service time of each attempt to push that was answered.",
+        "Service time of each attempt to push that was acknowledged.",
         DURATION_BOUNDS_US,
         ((worker, [write.service for write in parts]) for worker, parts in writes),
+    )
+    yield _histogram(
+        "looker_push_refused_duration_seconds",
+        "Service time of each attempt to push whose answer did not acknowledge.",
+        DURATION_BOUNDS_US,
+        ((worker, [write.refused_service for write in parts]) for worker, parts in writes),
     )
     yield _histogram(
         "looker_push_duration_seconds",
@@ -247,17 +282,23 @@ def _histograms(workers: Sequence[WorkerState]) -> Iterator[Metric]:
     )
     yield _histogram(
         "looker_query_duration_seconds",
-        "Service time of each query that was answered.",
+        "Service time of each query that was answered with what it asked for.",
         DURATION_BOUNDS_US,
         ((worker, [read.service for read in parts]) for worker, parts in reads),
     )
+    yield _histogram(
+        "looker_query_refused_duration_seconds",
+        "Service time of each query whose answer refused.",
+        DURATION_BOUNDS_US,
+        ((worker, [read.refused_service for read in parts]) for worker, parts in reads),
+    )
 
 
-def _responses(worker: WorkerState) -> Counter[str]:
+def _responses(parts: Iterable[WriteReport | ReadReport]) -> Counter[str]:
     """Return the answers by code; labels stay bounded whatever a target may answer."""
     known: Counter[str] = Counter()
-    for write in worker.writes:
-        for code, n in write.responses_by_status.items():
+    for part in parts:
+        for code, n in part.responses_by_status.items():
             bounded = code.isidentifier() or "100" <= code <= "599"
             known[code if bounded else _OTHER] += n
     return known
@@ -302,7 +343,7 @@ def _labelled(
     name: str,
     documentation: str,
     label: str,
-    values: Iterable[tuple[WorkerState, dict[str, int]]],
+    values: Iterable[tuple[WorkerState, Mapping[str, float]]],
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(name, documentation, labels=(*_WORKER, label))
     for worker, counts in values:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from looker.model.config import Mode
 from looker.model.histogram import Histogram
-from looker.model.limit import LimitedBy, TimeSpent
+from looker.model.limit import LimitedBy, ReadTimeSpent, TimeSpent
 from looker.model.report import PhaseTimes
 from looker.observe.bottleneck import GeneratorWatch
 
@@ -210,7 +210,7 @@ class LiveView:
             ("pushes", _pushes(workers)),
             ("service ms", _quantiles([write.service for write in writes])),
             ("lag s", _quantiles([write.lag for write in writes], 1e6)),
-            ("limited by", _limits(writes)),
+            ("limited by", _limits(TimeSpent.of(writes))),
             ("mismatches", _mismatches(workers)),
         ]
         return [_bar("writing", share, said), _figures(figures)]
@@ -234,7 +234,9 @@ class LiveView:
             ("pushes", _pushes(workers)),
             ("service ms", _quantiles([read.service for read in reads])),
             ("queries", Text(f"{sum(read.queries for read in reads):,}")),
+            ("retried", _retried(reads)),
             ("streams", Text(f"{sum(read.streams_selected for read in reads):,}")),
+            ("limited by", _limits(ReadTimeSpent.of(reads))),
             ("mismatches", _mismatches(workers)),
         ]
         said = f"{_of(n_validated, n_all, about)} validated"
@@ -407,13 +409,21 @@ def _pushes(workers: Sequence[WorkerState]) -> Text:
     )
 
 
+def _retried(reads: Sequence[ReadReport]) -> Text:
+    """Return how many attempts of queries were further ones."""
+    n = sum(read.queries_retried for read in reads)
+    return Text(f"{n:,}", style="yellow" if n else _LABEL)
+
+
 def _mismatches(workers: Sequence[WorkerState]) -> Text:
     n = sum(read.findings.n_mismatches for worker in workers for read in worker.reads)
     n += sum(check.findings.n_mismatches for worker in workers for check in worker.spot_checks)
     return Text(f"{n:,}", style="bold red" if n else _LABEL)
 
 
-def _limits(writes: Sequence[WriteReport]) -> Text:
-    limit = TimeSpent.of(writes).limited_by
+def _limits(spent: TimeSpent | ReadTimeSpent) -> Text:
+    limit = spent.limited_by
+    if limit is None:
+        return Text(_NONE, style=_LABEL)
     said = limit.value.replace("_", " ")
     return Text(said, style="" if limit is LimitedBy.TARGET else "yellow")

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from looker.errors import ExitCode
 from looker.model.limit import LimitedBy, generator_advice
+from looker.model.report import ReadReport
 from looker.observe import terminal
 from looker.observe.examples import show_examples
 
@@ -27,17 +28,37 @@ _STYLES: Final = {
 }
 _NOT_THE_CAPACITY: Final = {
     "rate_limit": "throughput was held back by the target's rate limit: it is not its capacity",
+    "retry": "throughput was held back by pauses after failed pushes: it is not the target's"
+    " capacity",
     "throttle": "throughput was held back by the coupling to wall time: it is not the target's"
     " capacity (more streams or a smaller increment allow more)",
     "generator": "throughput was held back by Looker itself, whose cores were busy: it is not the"
     " target's capacity; what helps: ",
+    "batch_deadline": "throughput was held back by waiting for full messages"
+    " (--batch-deadline-ms): it is not the target's capacity",
+    "streams": "throughput was held back by too few streams for so many writers, as a stream has"
+    " one fragment on the wire at a time: it is not the target's capacity (more streams, fewer"
+    " fragments per message or fewer --max-concurrent-writes)",
+    "mixed": "nothing alone held throughput back: it is not the target's capacity; the time of"
+    " writers went into ",
 }
+_READING_HELD_BACK: Final = {
+    "rate_limit": "reading was held back by queries that the target refused for their number: it is"
+    " not its capacity",
+    "retry": "reading was held back by pauses after queries that failed: it is not the target's"
+    " capacity",
+    "grace": "reading was held back by waiting for what was not there at first"
+    " (--read-grace-seconds)",
+}
+_TELLING_SHARE: Final = 0.05
+"""A smaller part of the writers' or readers' time has no row of its own."""
 _PASSED: Final = {
     "content": "read back exactly as written",
     "checksum": "read back; each fragment has the checksum of what was sent (content was not"
     " regenerated)",
     "count": "read back by number and time; their content was not checked",
 }
+_OK: Final = "200"
 _MAX_CYCLES: Final = 10
 _NONE: Final = "-"
 
@@ -138,6 +159,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
                 [_NONE if read is None else f"{read['duration_s']:.2f}" for read in reads],
             ),
             ("  queries", [_read(read, "queries") for read in reads]),
+            *_query_rows(reads),
             *_visibility(reads),
             (
                 "  fragments proved by checksum",
@@ -169,7 +191,8 @@ def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, l
         ("  payload MB/s", [f"{write['payload_mb_per_s']:,.1f}" for write in writes]),
         ("  pushes acknowledged", [_count(write["pushes_acked"]) for write in writes]),
         ("  service time p50 / p99 ms", [_quantiles(write["service_ms"]) for write in writes]),
-        ("  limited by", [str(write["limited_by"]) for write in writes]),
+        ("  limited by", [write["limited_by"] or _NONE for write in writes]),
+        *_share_rows("writers'", [write["limited_by_shares"] for write in writes]),
     ]
     for name, key in (
         ("  pushes retried", "pushes_retried"),
@@ -185,6 +208,46 @@ def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, l
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
     return rows
+
+
+def _share_rows(who: str, shares: Sequence[Mapping[str, float]]) -> list[tuple[str, list[str]]]:
+    """Return a row for each thing that took a part of somebody's time worth telling."""
+    names = [name for name in shares[0] if any(one[name] >= _TELLING_SHARE for one in shares)]
+    return [
+        (f"    {who} time: {_words(name)}", [f"{100 * one[name]:.0f} %" for one in shares])
+        for name in names
+    ]
+
+
+def _told(shares: Mapping[str, float]) -> str:
+    """Return the larger shares in words, the largest first."""
+    by_size = sorted(shares.items(), key=lambda item: -item[1])
+    large = [
+        f"{_words(name)} {100 * share:.0f} %" for name, share in by_size if share >= _TELLING_SHARE
+    ]
+    return ", ".join(large)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _query_rows(reads: Sequence[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
+    """Return the rows about how queries were answered, and what held reading back."""
+    rows = []
+    # a phase that was not reached, or was skipped
+    empty = ReadReport(skipped=True).to_json()
+    parts = [empty if read is None else read for read in reads]
+    if any(read["queries_retried"] for read in parts):
+        rows.append(("    retried", [_count(read["queries_retried"]) for read in parts]))
+    statuses = sorted({status for read in parts for status in read["responses_by_status"]})
+    for status in statuses:
+        if status != _OK:
+            counts = [read["responses_by_status"].get(status, 0) for read in parts]
+            rows.append((f"    answered {status}", list(map(_count, counts))))
+    limits = [read["limited_by"] or _NONE for read in parts]
+    rows.append(("  limited by", limits))
+    return rows + _share_rows("readers'", [read["limited_by_shares"] for read in parts])
 
 
 def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
@@ -237,8 +300,10 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     limits = {cycle["write"]["limited_by"] for cycle in measured}
     lines += [
         Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
-        for limit in sorted(limits - {"target"})
+        for limit in sorted(limits & _NOT_THE_CAPACITY.keys())
     ]
+    held_back = {read["limited_by"] for read in reads} & _READING_HELD_BACK.keys()
+    lines += [Text(_READING_HELD_BACK[limit], style="yellow") for limit in sorted(held_back)]
     return [*lines, *_ends(report)]
 
 
@@ -294,6 +359,8 @@ def _threshold(threshold: Mapping[str, Any]) -> Text:
 
 
 def _advice(report: Mapping[str, Any], limit: str) -> str:
+    if limit == LimitedBy.MIXED:
+        return _told(report["totals"]["write"]["limited_by_shares"])
     if limit != LimitedBy.GENERATOR:
         return ""
     config = report["config"]

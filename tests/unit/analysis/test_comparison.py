@@ -64,6 +64,7 @@ def test_every_figure_has_a_direction_or_is_a_matter_of_view() -> None:
         "duplicates_sent",
         "duplicates_refused",
         "lag_ms",
+        "limited_by_shares",
         "streams_selected",
         "samples_expected",
         "samples_indeterminate_found",

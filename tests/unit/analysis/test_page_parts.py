@@ -129,8 +129,10 @@ def test_rates_and_latencies_over_time(run: Callable[..., Run]) -> None:
     assert written["y"] == [500, 550, 600, 650, 0, 0, 0, 0, None]
     assert trace(charts["Bytes per second"], "sent, compressed")["y"][0] == pytest.approx(0.045)
     assert trace(charts["Push latency"], "p99")["y"][:5] == [15, 18, 21, 24, None]
-    assert trace(charts["Held back"], "writers, rate limited")["y"][1] == pytest.approx(0.25)
-    assert len(charts["Held back"].figure["data"]) == 1, "nothing was throttled"
+    writers = charts["What writers did"]
+    assert trace(writers, "rate limited")["y"][1] == pytest.approx(0.25)
+    assert trace(writers, "request under way")["y"][0] == pytest.approx(0.5)
+    assert len(writers.figure["data"]) == 2, "nothing was throttled"
     assert "Mismatches over time" not in charts
     layout = charts["Samples per second"].figure["layout"]
     assert layout["shapes"][0]["x1"] == 2.0

@@ -25,6 +25,7 @@ from referee import MS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from looker.backend.attempts import Attempts
     from looker.model.query import RangeQuery
     from looker.verify.proof import PageProof
 
@@ -47,10 +48,11 @@ class Liar:
         _, self._codec, self._encode = WAYS[way]
         self.asked: list[RangeQuery] = []
 
-    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
+    async def fetch(self, query: RangeQuery, attempts: Attempts, *, divisible: bool) -> bytes:
         del divisible
         self.asked.append(query)
-        service_ns.append(1000)
+        attempts.n_attempts += 1
+        attempts.service_ns.append(1000)
         lies = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if lies is None:
             raise TargetError("a query got no answer")

@@ -16,6 +16,7 @@ from looker.verify.log_answer import LogAnswers
 from looker.verify.pages import PageLimits
 
 if TYPE_CHECKING:
+    from looker.backend.attempts import Attempts
     from looker.model.query import RangeQuery
     from looker.verify.proof import PageProof
 
@@ -29,10 +30,11 @@ class Late:
         self.asked: list[RangeQuery] = []
         self._n_late = n_late
 
-    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
+    async def fetch(self, query: RangeQuery, attempts: Attempts, *, divisible: bool) -> bytes:
         assert not divisible
         self.asked.append(query)
-        service_ns.append(1000)
+        attempts.n_attempts += 1
+        attempts.service_ns.append(1000)
         elements = HISTORY.elements()
         if len(self.asked) <= self._n_late:
             elements[2][1].pop()

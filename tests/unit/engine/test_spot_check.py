@@ -25,6 +25,7 @@ from referee import NS, Written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from looker.backend.attempts import Attempts
     from looker.backend.client import Client
     from looker.model.query import RangeQuery
     from looker.model.report import SpotCheckReport
@@ -58,9 +59,10 @@ class FakeClient:
         self.loses: Callable[[RangeQuery], bool] = lambda _query: False
         self.error: TargetError | None = None
 
-    async def fetch(self, query: RangeQuery, service_ns: list[int], *, divisible: bool) -> bytes:
+    async def fetch(self, query: RangeQuery, attempts: Attempts, *, divisible: bool) -> bytes:
         self.queries.append(query)
-        service_ns.append(1_000_000)
+        attempts.n_attempts += 1
+        attempts.service_ns.append(1_000_000)
         if self.error is not None:
             raise self.error
         elements = []

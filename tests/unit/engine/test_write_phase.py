@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from looker.backend.attempts import Pauses
 from looker.backend.client import PushResult
 from looker.clock import SystemClock
 from looker.engine.source import MessageSource
@@ -35,6 +36,7 @@ class FakeClient:
         self._held = held
         self.under_way = self.most_under_way = self.n_pushes = 0
         self.first_came = asyncio.Event()
+        self.push_pauses = Pauses()
 
     async def push(self, body: memoryview, n_samples: int) -> PushResult:
         assert len(body) > 0

@@ -42,7 +42,8 @@ def a_write(n_samples: int = 4_000_000, **changes: Any) -> WriteReport:
         "workers_s": 4.0,
         "generating_s": 3.9,
         "writers_s": 20.0,
-        "starved_s": 15.0,
+        "starved_generator_s": 15.0,
+        "requesting_s": 5.0,
         "cpu_s": 3.6,
     }
     return WriteReport(**{**figures, **changes})
@@ -143,7 +144,7 @@ def test_where_all_is_well_there_is_nothing_to_note() -> None:
         (a_ceiling(n_cores=2), "took 0.2 of them"),
         (a_ceiling(others_cores=1.4), "Other processes used 1.4 of the 4 usable core(s)"),
         (
-            a_ceiling(a_measurement(write=a_write(starved_s=1.0))),
+            a_ceiling(a_measurement(write=a_write(starved_generator_s=1.0, requesting_s=19.0))),
             "Looker's cores were not all busy",
         ),
         (
@@ -168,7 +169,7 @@ def test_what_is_to_be_known_is_noted(load: LoadCeiling, words: str) -> None:
 
 
 def test_where_others_disturb_idle_cores_say_nothing() -> None:
-    idle = a_measurement(write=a_write(starved_s=1.0))
+    idle = a_measurement(write=a_write(starved_generator_s=1.0, requesting_s=19.0))
     (note,) = a_ceiling(idle, others_cores=2.0).notes()
     assert "Other processes" in note
     # where it cannot be told, nothing is claimed

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 
-from looker.model.limit import LimitedBy, TimeSpent, generator_advice
-from looker.model.report import WriteReport
-
-BUSY = {"writers_s": 100.0, "workers_s": 10.0, "cpu_s": 7.5, "generating_s": 7.5}
+from looker.model.limit import LimitedBy, ReadTimeSpent, TimeSpent, generator_advice
+from looker.model.report import ReadReport, WriteReport
 
 
 def test_time_spent_is_summed_over_reports_and_differs_between_two_times() -> None:
-    names = [spec.name for spec in fields(TimeSpent)]
+    names = TimeSpent.names()
     one = WriteReport(**{name: float(number) for number, name in enumerate(names, 1)})  # type: ignore[arg-type]
     total = TimeSpent.of([one, one])
     assert [getattr(total, name) for name in names] == [2.0 * n for n in range(1, len(names) + 1)]
@@ -21,29 +17,140 @@ def test_time_spent_is_summed_over_reports_and_differs_between_two_times() -> No
     assert TimeSpent.of([]) == TimeSpent()
 
 
+def test_shares_are_parts_of_all_the_time_and_add_up() -> None:
+    spent = TimeSpent(
+        writers_s=200.0,
+        requesting_s=100.0,
+        rate_limited_s=10.0,
+        retry_paused_s=20.0,
+        starved_throttle_s=4.0,
+        starved_generator_s=6.0,
+        batching_s=8.0,
+        batching_throttled_s=8.0,
+        starved_streams_s=12.0,
+        tail_s=16.0,
+    )
+    assert spent.shares == pytest.approx(
+        {
+            "target": 0.5,
+            "rate_limit": 0.05,
+            "retry": 0.1,
+            "throttle": 0.02,
+            "generator": 0.03,
+            "batch_deadline": 0.04,
+            "streams": 0.06,
+            "tail": 0.08,
+            "other": 0.12,
+        }
+    )
+    assert sum(spent.shares.values()) == pytest.approx(1.0)
+    assert set(TimeSpent().shares.values()) == {0.0}
+
+
+# of 100 s of 10 writers
+ALL = {"writers_s": 1000.0, "workers_s": 100.0, "cpu_s": 20.0, "loop_cpu_s": 10.0}
+
+
 @pytest.mark.parametrize(
     ("figures", "expected"),
     [
+        ({"requesting_s": 1000.0}, LimitedBy.TARGET),
+        ({"requesting_s": 700.0}, LimitedBy.TARGET),
+        # what nobody was seen to wait for, nobody waited for
+        ({}, LimitedBy.MIXED),
+        ({"requesting_s": 690.0}, LimitedBy.MIXED),
+        # of the time with something to send, a tenth
+        ({"requesting_s": 890.0, "rate_limited_s": 110.0}, LimitedBy.RATE_LIMIT),
+        ({"requesting_s": 910.0, "rate_limited_s": 90.0}, LimitedBy.TARGET),
+        ({"requesting_s": 8.0, "rate_limited_s": 2.0, "tail_s": 990.0}, LimitedBy.RATE_LIMIT),
+        ({"requesting_s": 890.0, "retry_paused_s": 110.0}, LimitedBy.RETRY),
+        ({"requesting_s": 910.0, "retry_paused_s": 90.0}, LimitedBy.TARGET),
+        (
+            {"requesting_s": 700.0, "rate_limited_s": 120.0, "retry_paused_s": 180.0},
+            LimitedBy.RETRY,
+        ),
+        (
+            {"requesting_s": 100.0, "rate_limited_s": 100.0, "starved_throttle_s": 800.0},
+            LimitedBy.RATE_LIMIT,
+        ),
+        ({"requesting_s": 170.0, "starved_throttle_s": 830.0}, LimitedBy.THROTTLE),
+        ({"requesting_s": 690.0, "starved_throttle_s": 310.0}, LimitedBy.THROTTLE),
+        ({"requesting_s": 710.0, "starved_throttle_s": 290.0}, LimitedBy.TARGET),
+        ({"requesting_s": 490.0, "starved_generator_s": 510.0}, LimitedBy.GENERATOR),
+        ({"requesting_s": 510.0, "starved_generator_s": 490.0}, LimitedBy.MIXED),
+        # the larger of two
+        (
+            {"requesting_s": 50.0, "starved_generator_s": 510.0, "starved_throttle_s": 440.0},
+            LimitedBy.GENERATOR,
+        ),
+        (
+            {"requesting_s": 100.0, "starved_generator_s": 450.0, "starved_throttle_s": 450.0},
+            LimitedBy.THROTTLE,
+        ),
+        # the deadline holds back what wall time would allow
+        ({"requesting_s": 100.0, "batching_s": 900.0}, LimitedBy.BATCH_DEADLINE),
+        (
+            {"requesting_s": 100.0, "batching_s": 900.0, "batching_throttled_s": 850.0},
+            LimitedBy.THROTTLE,
+        ),
+        # four of a hundred writers have something to do, and wait for the target
+        ({"requesting_s": 40.0, "starved_streams_s": 960.0}, LimitedBy.STREAMS),
+        ({"requesting_s": 600.0, "starved_streams_s": 400.0}, LimitedBy.TARGET),
+        (
+            {"requesting_s": 15.0, "starved_throttle_s": 25.0, "starved_streams_s": 960.0},
+            LimitedBy.THROTTLE,
+        ),
+        # a writer that is through tells nothing
+        ({"requesting_s": 100.0, "tail_s": 900.0}, LimitedBy.TARGET),
+        ({"tail_s": 1000.0}, LimitedBy.MIXED),
         # writers have messages, but the event loop has no time for more of them
-        ({"loop_cpu_s": 5.5}, LimitedBy.GENERATOR),
-        ({"loop_cpu_s": 4.5}, LimitedBy.TARGET),
-        ({"loop_cpu_s": 5.5, "cpu_s": 6.5}, LimitedBy.TARGET),
-        # writers wait for messages, which are made all the time, however little CPU there is
-        ({"starved_s": 51.0, "cpu_s": 1.0}, LimitedBy.GENERATOR),
-        ({"starved_s": 51.0}, LimitedBy.GENERATOR),
-        ({"starved_s": 49.0}, LimitedBy.TARGET),
-        # no message is made, as its streams wait for answers
-        ({"starved_s": 99.0, "generating_s": 6.5}, LimitedBy.TARGET),
-        # what the user or the target has limited comes first
-        ({"loop_cpu_s": 5.5, "rate_limited_s": 11.0}, LimitedBy.RATE_LIMIT),
-        ({"loop_cpu_s": 5.5, "throttled_s": 3.5}, LimitedBy.THROTTLE),
+        ({"requesting_s": 990.0, "cpu_s": 75.0, "loop_cpu_s": 55.0}, LimitedBy.GENERATOR),
+        ({"requesting_s": 990.0, "cpu_s": 75.0, "loop_cpu_s": 45.0}, LimitedBy.TARGET),
+        ({"requesting_s": 990.0, "cpu_s": 65.0, "loop_cpu_s": 55.0}, LimitedBy.TARGET),
     ],
 )
-def test_looker_is_the_limit_where_it_starves_its_writers_or_its_event_loop(
+def test_a_word_is_said_where_its_share_reaches_its_bound(
     figures: dict[str, float], expected: LimitedBy
 ) -> None:
-    assert TimeSpent(**{**BUSY, **figures}).limited_by is expected
-    assert WriteReport(**{**BUSY, **figures}).limited_by is expected  # type: ignore[arg-type]
+    assert TimeSpent(**{**ALL, **figures}).limited_by is expected
+    report = WriteReport(**{**ALL, **figures})  # type: ignore[arg-type]
+    assert report.limited_by is expected
+    plain = report.to_json()
+    assert plain["limited_by"] == expected.value
+    assert plain["limited_by_shares"]["target"] == figures.get("requesting_s", 0) / 1000
+
+
+def test_a_few_milliseconds_of_busy_cores_are_start_up() -> None:
+    figures = {name: value / 1000 for name, value in ALL.items()}
+    figures |= {"cpu_s": 0.1, "loop_cpu_s": 0.1, "requesting_s": 0.9}
+    assert TimeSpent(**figures).limited_by is LimitedBy.TARGET
+
+
+def test_where_there_was_no_time_nothing_is_said() -> None:
+    assert TimeSpent().limited_by is None
+    assert ReadTimeSpent().limited_by is None
+    assert WriteReport().to_json()["limited_by"] is None
+    assert ReadReport(skipped=True).to_json()["limited_by"] is None
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        ({"requesting_s": 80.0, "looker_s": 20.0}, LimitedBy.TARGET),
+        ({"requesting_s": 60.0, "looker_s": 40.0}, LimitedBy.MIXED),
+        ({"requesting_s": 40.0, "looker_s": 60.0}, LimitedBy.LOOKER),
+        ({"requesting_s": 40.0, "grace_paused_s": 60.0}, LimitedBy.GRACE),
+        ({"requesting_s": 20.0, "rate_limited_s": 10.0, "looker_s": 70.0}, LimitedBy.RATE_LIMIT),
+        ({"requesting_s": 20.0, "retry_paused_s": 10.0, "looker_s": 70.0}, LimitedBy.RETRY),
+        ({"requesting_s": 8.0, "looker_s": 2.0, "tail_s": 90.0}, LimitedBy.TARGET),
+    ],
+)
+def test_reading_has_a_limit_of_its_own(figures: dict[str, float], expected: LimitedBy) -> None:
+    report = ReadReport(readers_s=100.0, **figures)  # type: ignore[arg-type]
+    plain = report.to_json()
+    assert plain["limited_by"] == expected.value
+    assert plain["limited_by_shares"]["target"] == pytest.approx(figures["requesting_s"] / 100)
+    assert sum(plain["limited_by_shares"].values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

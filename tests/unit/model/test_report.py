@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
+from looker.model.limit import ReadTimeSpent, TimeSpent
 from looker.model.mismatch import Findings, MismatchExample, MismatchKind
 from looker.model.report import (
     CycleReport,
-    LimitedBy,
     PhaseTimes,
     ReadReport,
     SpotCheckReport,
@@ -75,8 +75,8 @@ write_reports = st.builds(
     ),
     **dict.fromkeys(
         [
-            *("rate_limited_s", "throttled_s", "starved_s", "writers_s", "workers_s"),
-            *("generating_s", "cpu_s", "loop_cpu_s"),
+            *TimeSpent.names(),
+            "throttled_s",
         ],
         seconds,
     ),
@@ -102,6 +102,9 @@ read_reports = st.builds(
     times=times(),
     streams_selected=counts,
     queries=counts,
+    queries_retried=counts,
+    responses_by_status=counters,
+    **dict.fromkeys(ReadTimeSpent.names(), seconds),
     fragments_proved=counts,
     payload_bytes_validated=counts,
     findings=findings,
@@ -306,53 +309,6 @@ def test_wall_time_as_text() -> None:
     assert rfc3339(0) is None
     assert rfc3339(1_795_475_977_123_456_789) == "2026-11-23T23:19:37.123456Z"
     assert rfc3339(1_795_475_977 * S) == "2026-11-23T23:19:37.000000Z"
-
-
-# -- what limited a phase
-
-
-@pytest.mark.parametrize(
-    ("figures", "expected"),
-    [
-        ({}, LimitedBy.TARGET),
-        ({"writers_s": 100.0, "workers_s": 10.0, "cpu_s": 10.0}, LimitedBy.TARGET),
-        ({"writers_s": 100.0, "rate_limited_s": 10.0}, LimitedBy.TARGET),
-        ({"writers_s": 100.0, "rate_limited_s": 10.5}, LimitedBy.RATE_LIMIT),
-        ({"workers_s": 10.0, "throttled_s": 3.0}, LimitedBy.TARGET),
-        ({"workers_s": 10.0, "throttled_s": 3.5}, LimitedBy.THROTTLE),
-        (
-            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "generating_s": 7.5},
-            LimitedBy.GENERATOR,
-        ),
-        (
-            {"writers_s": 4.0, "starved_s": 3.0, "workers_s": 0.4, "generating_s": 0.4},
-            LimitedBy.TARGET,
-        ),
-        (
-            {"writers_s": 100.0, "starved_s": 49.0, "workers_s": 10.0, "generating_s": 7.5},
-            LimitedBy.TARGET,
-        ),
-        (
-            {"writers_s": 100.0, "starved_s": 51.0, "workers_s": 10.0, "generating_s": 6.5},
-            LimitedBy.TARGET,
-        ),
-        (
-            {"writers_s": 100.0, "rate_limited_s": 20.0, "workers_s": 10.0, "throttled_s": 9.0},
-            LimitedBy.RATE_LIMIT,
-        ),
-        (
-            {
-                "writers_s": 9.0, "starved_s": 8.0, "workers_s": 9.0, "throttled_s": 8.0,
-                "generating_s": 9.0,
-            },
-            LimitedBy.THROTTLE,
-        ),
-    ],
-)  # fmt: skip
-def test_limited_by(figures: dict[str, float], expected: LimitedBy) -> None:
-    report = WriteReport(**figures)  # type: ignore[arg-type]
-    assert report.limited_by is expected
-    assert report.to_json()["limited_by"] == expected.value
 
 
 def test_latency_is_distorted_by_a_slow_loop() -> None:

@@ -39,6 +39,8 @@ def test_every_path_is_a_number_of_the_report() -> None:
         "write.service_ms.p99_9",
         "read.mismatches.wrong_labels",
         "read.visible_after_ms.max",
+        "write.limited_by_shares.batch_deadline",
+        "read.limited_by_shares.rate_limit",
         "spot_check.queries",
     ):
         assert path in paths
@@ -50,8 +52,8 @@ def test_every_path_is_a_number_of_the_report() -> None:
     found = {**totals(), "spot_check": spot_check.to_json()}
     paths = tuple(path for path in paths if not path.startswith("target."))
     n_without = sum(figure_of(found, path) is None for path in paths)
-    # of the eight histograms, two have a value, six figures each
-    assert n_without == 6 * 6
+    # of the ten histograms, two have a value, six figures each
+    assert n_without == 8 * 6
     assert sum(figure_of(totals(), path) is None for path in paths) == n_without + sum(
         path.startswith("spot_check.") for path in paths
     )
@@ -64,6 +66,7 @@ def test_figures_by_their_path() -> None:
     assert figure_of(totals(), "write.push_ms.p50") is None
     assert figure_of(totals(), "write.responses_by_status.429") == 7
     assert figure_of(totals(), "write.responses_by_status.500") == 0
+    assert figure_of(totals(), "read.responses_by_status.429") == 0
     assert figure_of(totals(), "read.samples_per_s") == 0
     assert figure_of(totals(), "spot_check.checks") is None
     skipped = {**totals(), "read": ReadReport(skipped=True).to_json()}

@@ -29,6 +29,7 @@ class Phase:
         self.busy_s = 0.0
         self.starved_s = 0.0
         self.throttled_s = 0.0
+        self.requesting_s = 0.0
 
     def goes_on(
         self, seconds: float, *, busy: bool, throttled: bool = False, cycle: int = 0
@@ -39,16 +40,19 @@ class Phase:
             for _ in range(int(seconds * 2)):
                 self.seconds += 0.5
                 self.busy_s += 0.5 if busy else 0.05
-                self.starved_s += 2.0 if busy else 0.0
-                self.throttled_s += 0.5 if throttled else 0.0
+                starved_s = 2.0 if busy else 0.0
+                self.requesting_s += 2.5 - starved_s
+                self.throttled_s += starved_s if throttled else 0.0
+                self.starved_s += 0.0 if throttled else starved_s
                 for worker in range(2):
                     report = WriteReport(
                         writers_s=5 * self.seconds,
                         workers_s=self.seconds,
                         generating_s=self.busy_s,
                         cpu_s=self.busy_s / 2,
-                        starved_s=self.starved_s,
-                        throttled_s=self.throttled_s,
+                        requesting_s=self.requesting_s,
+                        starved_generator_s=self.starved_s,
+                        starved_throttle_s=self.throttled_s,
                     )
                     self.state.hear(worker, cycle, report)
                     self.watch.progress(self.state, cycle)
@@ -97,7 +101,7 @@ def test_a_short_burst_is_no_limit(phase: Phase) -> None:
 
 def test_each_cycle_has_its_own_warning(phase: Phase) -> None:
     assert len(phase.goes_on(5, busy=True)) == 1
-    phase.seconds = phase.busy_s = phase.starved_s = 0.0
+    phase.seconds = phase.busy_s = phase.starved_s = phase.requesting_s = 0.0
     said = phase.goes_on(5, busy=True, cycle=1)
     assert [line.split(":")[0] for line in said] == ["cycle 0", "cycle 1"]
     # a straggler of the earlier cycle changes nothing

@@ -225,7 +225,7 @@ def test_that_looker_is_the_limit_goes_above_the_frame(
             report = written()
             report.rate_limited_s = report.throttled_s = 0.0
             report.workers_s = report.generating_s = float(seconds)
-            report.writers_s, report.starved_s = 10.0 * seconds, 9.0 * seconds
+            report.writers_s, report.starved_generator_s = 10.0 * seconds, 9.0 * seconds
             state.hear(0, 0, report)
             view.progress(state, 0)
     assert shown(console).count("Looker itself is the limit") == 1

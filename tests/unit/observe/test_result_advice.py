@@ -48,7 +48,7 @@ def test_where_looker_was_the_limit_it_says_what_helps(
 ) -> None:
     write = written()
     write.rate_limited_s = write.throttled_s = 0.0
-    write.starved_s, write.generating_s = 0.9 * write.writers_s, write.workers_s
+    write.starved_generator_s, write.generating_s = 0.9 * write.writers_s, write.workers_s
     text = shown(write, n_workers=n_workers)
     assert "limited by │ generator" in text
     assert (

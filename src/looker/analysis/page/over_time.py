@@ -216,14 +216,20 @@ def _hindrances(line: Timeline) -> list[Chart]:
     return [
         *_chart(
             line,
-            "Held back",
-            "How many writers waited after a 429, and workers had no stream that was allowed to"
-            " go on, on average.",
+            "What writers did",
+            "How many writers, on average, had a request under way, waited to send again, or waited"
+            " for a message, by what kept it from them.",
             [
-                ("writers, rate limited", line.rate("write.rate_limited_s")),
-                ("workers, throttled", line.rate("write.throttled_s")),
+                ("request under way", line.rate("write.requesting_s")),
+                ("rate limited", line.rate("write.rate_limited_s")),
+                ("waiting to retry", line.rate("write.retry_paused_s")),
+                ("throttled by wall time", line.rate("write.starved_throttle_s")),
+                ("waiting for the generator", line.rate("write.starved_generator_s")),
+                ("waiting for full messages", line.rate("write.batching_s")),
+                ("waiting for a free stream", line.rate("write.starved_streams_s")),
             ],
-            "waiting",
+            "writers",
+            looks=range(7),
         ),
         *_chart(
             line,

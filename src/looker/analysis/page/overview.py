@@ -53,10 +53,18 @@ _MEANINGS: Final = {
     "not_checked": "Reading back was switched off.",
 }
 _HELD_BACK: Final = {
-    "rate_limit": "by the target's rate limit: throughput is not its capacity",
-    "throttle": "by the coupling to wall time: throughput is not the target's capacity",
-    "generator": "by Looker itself: throughput is not the target's capacity",
+    "rate_limit": "by the target's rate limit",
+    "retry": "by pauses after attempts that failed",
+    "throttle": "by the coupling to wall time",
+    "generator": "by Looker itself",
+    "batch_deadline": "by waiting for full messages",
+    "streams": "by too few streams for so many writers",
+    "looker": "by Looker itself, which was comparing",
+    "grace": "by waiting for what was not there at first",
+    "mixed": "by nothing alone",
 }
+"""What held a phase back, where that was not the target alone."""
+_TELLING_SHARE: Final = 0.05
 _DOTS: Final = (
     "Each dot is a run, in the order in which they began: what drifts with the host shows as a"
     " slope."
@@ -137,7 +145,6 @@ def _cards(run: Run) -> list[Card]:
     write, read = branch(plain, "totals.write"), branch(plain, "totals.read")
     cards = []
     if write:
-        limit = text(write, "limited_by")
         cards += [
             Card(
                 "Written",
@@ -162,12 +169,7 @@ def _cards(run: Run) -> list[Card]:
                 )
                 or "acknowledged, none of them retried",
             ),
-            Card(
-                "Limited by",
-                limit or NONE,
-                _HELD_BACK.get(limit or "", "nothing but the target held writing back"),
-                "warn" if limit in _HELD_BACK else "",
-            ),
+            _limit_card("Writing limited by", "writers", write),
         ]
     if read and not read.get("skipped"):
         wrong = all_mismatches(plain)
@@ -182,10 +184,17 @@ def _cards(run: Run) -> list[Card]:
             Card(
                 "Mismatches",
                 count(wrong),
-                f"in {count(number(read, 'queries'))} queries",
+                f"in {count(number(read, 'queries'))} queries"
+                + (
+                    f", {count(n)} of them asked again"
+                    if (n := number(read, "queries_retried"))
+                    else ""
+                ),
                 "verdict-failed" if wrong else "",
             ),
         ]
+        if "limited_by" in read:
+            cards.append(_limit_card("Reading limited by", "readers", read))
     cards += _target_cards(plain)
     return cards
 
@@ -197,6 +206,23 @@ def _latency_card(name: str, phase: Mapping[str, object]) -> Card:
         f"p50 {milliseconds(number(phase, 'service_ms.p50'))},"
         f" highest {milliseconds(number(phase, 'service_ms.max'))}",
     )
+
+
+def _limit_card(title: str, who: str, phase: Mapping[str, object]) -> Card:
+    """Return what held a phase back, and where the time of its writers or readers went."""
+    limit = text(phase, "limited_by") or NONE
+    told = branch(phase, "limited_by_shares")
+    shares = [(share, name) for name in told if (share := number(told, name)) is not None]
+    large = [
+        (share, name) for share, name in sorted(shares, reverse=True) if share > _TELLING_SHARE
+    ]
+    spent = ", ".join(f"{name.replace('_', ' ')} {100 * share:.0f} %" for share, name in large)
+    said = []
+    if limit in _HELD_BACK:
+        said.append(f"{_HELD_BACK[limit]}: throughput is not the target's capacity")
+    if spent:
+        said.append(f"time of {who}: {spent}")
+    return Card(title, limit, "; ".join(said), "warn" if limit in _HELD_BACK else "")
 
 
 def _target_cards(plain: object) -> list[Card]:

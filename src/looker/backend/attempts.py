@@ -1,0 +1,45 @@
+"""What attempts to ask a target came to, and how long was waited between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from looker.model.elapsed import Elapsed
+
+
+@dataclass(slots=True)
+class Pauses:
+    """Time between attempts, over all who wait: after a rate limit, and after other failures."""
+
+    rate_limited: Elapsed = field(default_factory=Elapsed)
+    retry: Elapsed = field(default_factory=Elapsed)
+
+    def after(self, *, limited: bool) -> Elapsed:
+        """Return the time to which a pause counts."""
+        return self.rate_limited if limited else self.retry
+
+    def at(self, now_ns: int) -> int:
+        """Return the time of all pauses, ns."""
+        return self.rate_limited.at(now_ns) + self.retry.at(now_ns)
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempts:
+    """The attempts of one push or query, service times in nanoseconds.
+
+    Only what the target has accepted is service: the time of an answer that refused is kept apart.
+    ``responses`` counts the answers by status; what got none, by the name of its failure.
+    """
+
+    n_attempts: int = 0
+    responses: Counter[str] = field(default_factory=Counter)
+    service_ns: list[int] = field(default_factory=list)
+    refused_service_ns: list[int] = field(default_factory=list)
+    pauses: Pauses = field(default_factory=Pauses)
+    """Where the time between attempts counts; it may be shared with others."""
+
+    @property
+    def n_answers(self) -> int:
+        """Attempts that were answered."""
+        return len(self.service_ns) + len(self.refused_service_ns)
