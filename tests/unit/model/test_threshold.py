@@ -87,8 +87,8 @@ def test_the_part_may_be_left_out() -> None:
 
 P99 = (
     "write.service_ms.p99, write.push_ms.p99, read.service_ms.p99, read.visible_after_ms.p99,"
-    " write.loop_delay_ms.p99, write.lag_ms.p99, read.first_ask_after_ms.p99,"
-    " spot_check.service_ms.p99"
+    " write.refused_service_ms.p99, write.loop_delay_ms.p99, write.lag_ms.p99,"
+    " read.refused_service_ms.p99, read.first_ask_after_ms.p99, spot_check.service_ms.p99"
 )
 
 
