@@ -44,6 +44,8 @@ def finish(store: SweepStore, run: SweepRun, report: dict[str, Any] | None, **ch
     """Let a run have come to a report, or to none."""
     place = store.begin(run)
     if report is not None:
+        if "config" in report:
+            report = {**report, "config": {**report["config"], "seed": run.seed}}
         (place / REPORT_FILE).write_text(json.dumps(report))
     return store.finish(run, record_of(run, **changes))
 

@@ -51,7 +51,7 @@ def sweep(file: Path, out: Path, *, again: bool) -> ExitCode:
     """Run what is not done yet (``again``: and what failed); return the gravest exit code."""
     _drop_environment()
     plan, store = _checked_plan(file), SweepStore(out)
-    store.refuse_if_foreign(plan)
+    store.refuse_if_foreign(plan, again=again)
     with store.locked():
 
         def failed(one: SweepRun) -> bool:
@@ -87,9 +87,10 @@ def show_plan(file: Path, out: Path) -> None:
         table.add_column(title, overflow="fold")
     n_done = 0
     for number, one in enumerate(plan.runs, 1):
-        done = store.is_done(one)
-        n_done += done
-        said = "done" if done else ""
+        said = ""
+        if store.is_done(one):
+            said = "done" if store.damage(one) is None else "damaged: done again"
+        n_done += said == "done"
         table.add_row(str(number), one.target.name, one.point.name, str(one.repeat), said)
     console.print(table)
     console.print()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.errors import UsageError
 from looker.model.config import Mode
+from looker.model.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 DEFAULT_REPEATS: Final = 10
 """With eight figures and two targets, nine pairs are the fewest that can show a difference."""
 MAX_RUNS: Final = 100_000
-_TARGET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_MAX_NAME_CHARS: Final = 100
+_TARGET_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{_MAX_NAME_CHARS - 1}}}")
+SWEEP_FILE: Final = "sweep.json"
+TABLE_FILE: Final = "results.sqlite"
+_RESERVED_NAMES: Final = (SWEEP_FILE, TABLE_FILE)
+"""What a sweep's directory holds beside its targets' directories, and what goes with these."""
+_MAX_SHOWN_CHARS: Final = 60
+_MAX_CHARS: Final = 500
 _RESERVED: Final = {
     "report": "the sweep gives each run its own",
     "invocation_id": "the sweep gives each run its own",
@@ -188,9 +196,15 @@ class _Reader:
         where = f"[[targets]] number {number}"
         name = table.get("name")
         if not isinstance(name, str) or not _TARGET_NAME.fullmatch(name):
+            shown = one_line(repr(name), _MAX_SHOWN_CHARS)
             raise self._wrong(
-                f"{where} wants a name of letters, digits and . _ + -, not {name!r}: it becomes a"
-                " directory"
+                f"{where} wants a name of letters, digits and . _ + -, at most {_MAX_NAME_CHARS} and"
+                f" the first one a letter or digit, not {shown}: it becomes a directory"
+            )
+        if name.lower().startswith(_RESERVED_NAMES):
+            raise self._wrong(
+                f"{where} must not have the name {name}: the sweep keeps files of its own under"
+                f" names that begin with {' or '.join(_RESERVED_NAMES)}"
             )
         where = f"the target {name}"
         own = {key: value for key, value in table.items() if key in _OF_TARGET}
@@ -293,4 +307,4 @@ class _Reader:
         return self._wrong(f"{where} has an unknown key {key}{hint}".lstrip())
 
     def _wrong(self, message: str) -> UsageError:
-        return UsageError(self._name, message)
+        return UsageError(self._name, one_line(message, _MAX_CHARS))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
+from looker.model.url import presentable
 from looker.sweep.definition import Order
 
 if TYPE_CHECKING:
@@ -82,20 +84,25 @@ def points_of(definition: Definition) -> list[Point]:
         dict(zip(names, values, strict=True))
         for values in itertools.product(*definition.matrix.values())
     ]
-    words = [_name(options) for options in combinations]
-    return [
-        Point(
-            word if len(word) <= _MAX_NAME_CHARS and words.count(word) == 1 else f"point-{number}",
-            options,
-        )
-        for number, (word, options) in enumerate(zip(words, combinations, strict=True), 1)
-    ]
+    seen: Counter[str] = Counter()
+    points = []
+    for options in combinations:
+        word = _name(options)
+        seen[word] += 1
+        # further values, behind those there are, leave names as they were
+        points.append(Point(word if seen[word] == 1 else f"{word}~{seen[word]}", options))
+    return points
 
 
 def _name(options: Mapping[str, Any]) -> str:
+    """Return a directory's name that says what a point is, without secrets."""
     if not options:
         return ONLY_POINT
-    return ",".join(f"{name}={_UNSAFE.sub('_', _text(value))}" for name, value in options.items())
+    texts = {name: _text(value) for name, value in options.items()}
+    word = ",".join(f"{name}={_UNSAFE.sub('_', text)}" for name, text in texts.items())
+    if len(word) <= _MAX_NAME_CHARS:
+        return word
+    return f"point-{blake2b(repr(texts).encode(), digest_size=6).hexdigest()}"
 
 
 def _text(value: object) -> str:
@@ -105,7 +112,7 @@ def _text(value: object) -> str:
         return "+".join(f"{key}.{text}" for key, text in value.items())
     if isinstance(value, list):
         return "+".join(map(_text, value))
-    return str(value)
+    return str(presentable(value))
 
 
 def _block(definition: Definition, points: Sequence[Point], repeat: int) -> Iterator[SweepRun]:

@@ -118,6 +118,10 @@ class Sweep:
         self._store.write_plan(self._plan)
         todo = []
         for run in self._plan.runs:
+            damage = self._store.damage(run)
+            if damage is not None:
+                LOG.warning("%s: the run is done again", damage)
+                self._store.discard(run)
             if self._store.is_done(run) and not self._again(run):
                 self._learn(run, read_record(self._store.place(run)))
             else:
@@ -194,6 +198,7 @@ class Sweep:
             finished_at=rfc3339(self._clock.wall_ns()) or "",
             duration_s=(self._clock.monotonic_ns() - begun_ns) / 1e9,
             server_error=server_error,
+            setup=self._store.setup_of(run),
         )
         self._store.finish(run, record)
         return record
@@ -270,15 +275,15 @@ def _why(place: Path) -> str | None:
     """Return in words why a run did not come to its end: its report's, or its log's last ones."""
     try:
         report = orjson.loads((place / REPORT_FILE).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        words = [report.get("error"), *report["faults"]]
+        for sums in (report["totals"], report.get("warm_up") or {}):
+            words.append((sums.get("write") or {}).get("refusal"))
+            words += [(sums.get(part) or {}).get("error") for part in ("read", "spot_check")]
+        said = next((word for word in words if word), f"its verdict is {report['verdict']}")
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         said = log_tail(place / LOG_FILE)
         return None if said is None else said.removeprefix("looker: ")
-    words = list(report["faults"])
-    for sums in (report["totals"], report.get("warm_up") or {}):
-        words.append((sums.get("write") or {}).get("refusal"))
-        words += [(sums.get(part) or {}).get("error") for part in ("read", "spot_check")]
-    said = next((word for word in words if word), None)
-    return one_line(said, _MAX_CHARS) if said else f"its verdict is {report['verdict']}"
+    return one_line(str(said), _MAX_CHARS)
 
 
 def _exit_code(record: Record) -> ExitCode:

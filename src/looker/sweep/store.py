@@ -8,6 +8,7 @@ begins with a dot; it is renamed when all of it is there, so whatever is found i
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -15,11 +16,15 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 
 from looker.errors import LookerError, UsageError
+from looker.model.report import SCHEMA_VERSION as REPORT_SCHEMA_VERSION
 from looker.model.url import presentable
+from looker.model.words import one_line
+from looker.sweep.definition import SWEEP_FILE, TABLE_FILE
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -29,17 +34,23 @@ if TYPE_CHECKING:
     from looker.sweep.plan import Plan, SweepRun
 
 SCHEMA_VERSION: Final = 1
-SWEEP_FILE: Final = "sweep.json"
 RUN_FILE: Final = "run.json"
 REPORT_FILE: Final = "report.json"
 LOG_FILE: Final = "run.log"
 SERVER_LOG_FILE: Final = "server.log"
-TABLE_FILE: Final = "results.sqlite"
 _LOCK_FILE: Final = ".lock"
 _KIND: Final = "sweep"
 LOCK_WAIT_S: Final = 30.0
 """A directory that is held is waited for so long."""
 _POLL_S: Final = 0.1
+_MAX_SAID_CHARS: Final = 200
+_SCRYPT: Final[Mapping[str, int]] = {"n": 2**12, "r": 8, "p": 1, "dklen": 16}
+_NAMES: Final = {
+    **{name: f"{name} command" for name in ("reset", "start", "serve", "stop")},
+    "user_of_url": "user in url",
+    "user_of_target_metrics_url": "user in target_metrics_url",
+}
+"""What a run's fingerprints are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,8 @@ class Record:
     ``point`` are the swept options' values, ``options`` all of them, without secrets.
     ``exit_code`` is the run's own; None where it never began. ``error`` says in a line why there is
     no sound result; None where there is one. ``server_error`` says what failed in bringing the
-    target down afterwards. ``duration_s`` holds bringing it up and down.
+    target down afterwards. ``duration_s`` holds bringing it up and down. ``setup`` are fingerprints
+    of what is not shown, or not as it is: see ``SweepStore.setup_of``; None of earlier versions.
     """
 
     target: str
@@ -63,6 +75,24 @@ class Record:
     finished_at: str
     duration_s: float
     server_error: str | None = None
+    setup: Mapping[str, str] | None = None
+
+
+_FORM: Final[Mapping[str, Any]] = {
+    "target": str,
+    "point": str,
+    "repeat": int,
+    "swept": dict,
+    "options": dict,
+    "exit_code": int | None,
+    "error": str | None,
+    "started_at": str,
+    "finished_at": str,
+    "duration_s": int | float,
+    "server_error": str | None,
+    "setup": dict | None,
+}
+"""The types of a record's fields as they are in its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +112,8 @@ class SweepStore:
         self.root = root
         self.lock_fd: int | None = None
         """While the directory is held: who inherits it holds the directory, too."""
+        self._fingerprints: dict[str, str] = {}
+        self._salt: bytes | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -102,8 +134,11 @@ class SweepStore:
             finally:
                 self.lock_fd = None
 
-    def refuse_if_foreign(self, plan: Plan) -> None:
-        """Raise UsageError where the directory holds what is not of this sweep."""
+    def refuse_if_foreign(self, plan: Plan, *, again: bool = False) -> None:
+        """Raise UsageError where the directory holds what is not of this sweep.
+
+        What has failed, and is to be run ``again``, may have been run in another way.
+        """
         if not self.root.exists():
             return
         if not self.root.is_dir():
@@ -127,15 +162,68 @@ class SweepStore:
                     f"{path.parent} is no run of this sweep: give another directory, or the file"
                     " that it was made from",
                 )
-            before = read_record(path.parent).options
-            now = shown_options(run)
-            for name in before.keys() | now.keys():
-                if before.get(name) != now.get(name):
-                    raise UsageError(
-                        "--out",
-                        f"{path.parent} was run with {name} = {json.dumps(before.get(name))}, not"
-                        f" {json.dumps(now.get(name))}: give another directory",
-                    )
+            try:
+                record = read_record(path.parent)
+            except UsageError:
+                # it is said when the run is done again
+                continue
+            if record.error is None or not again:
+                self._refuse_if_changed(path.parent, record, run)
+
+    def _refuse_if_changed(self, place: Path, record: Record, run: SweepRun) -> None:
+        """Raise UsageError where a run that is done was not done as it would be now."""
+        remedy = "give another directory"
+        if record.error is not None:
+            remedy += ", or --retry-failed, as it has failed"
+        before, now = record.options, shown_options(run)
+        for name in [*now, *(name for name in before if name not in now)]:
+            if before.get(name) != now.get(name):
+                raise UsageError(
+                    "--out",
+                    f"{place} was run with {name} = {_said(before.get(name))}, not"
+                    f" {_said(now.get(name))}: {remedy}",
+                )
+        if record.setup is None:
+            return
+        setup = self.setup_of(run)
+        for name in dict.fromkeys((*setup, *record.setup)):
+            if record.setup.get(name) != setup.get(name):
+                raise UsageError(
+                    "--out", f"{place} was run with another {_NAMES.get(name, name)}: {remedy}"
+                )
+
+    def setup_of(self, run: SweepRun) -> dict[str, str]:
+        """Return fingerprints of what made a run and is not among the options shown.
+
+        That is how its target is brought up and down, and as whom Looker came: commands may hold
+        secrets, so their texts are not kept. A password is none of it, as it may be renewed.
+        """
+        target = run.target
+        texts = {name: getattr(target, name) for name in ("reset", "start", "serve", "stop")}
+        for name, value in run.options.items():
+            if presentable(value) != value:
+                texts[f"user_of_{name}"] = _user(value)
+        return {
+            name: self._fingerprint(f"{name} {text}")
+            for name, text in texts.items()
+            if text is not None
+        }
+
+    def _fingerprint(self, text: str) -> str:
+        if text not in self._fingerprints:
+            # slow, so that a short secret is not guessed
+            digest = hashlib.scrypt(text.encode(), salt=self._salt_used(), **_SCRYPT)
+            self._fingerprints[text] = digest.hex()
+        return self._fingerprints[text]
+
+    def _salt_used(self) -> bytes:
+        """Return the salt of this sweep's fingerprints, made where there is none yet."""
+        if self._salt is None:
+            try:
+                self._salt = bytes.fromhex(_read(self.root / SWEEP_FILE)["salt"])
+            except (UsageError, KeyError, TypeError, ValueError):
+                self._salt = os.urandom(16)
+        return self._salt
 
     def write_plan(self, plan: Plan) -> None:
         """Write ``sweep.json``."""
@@ -146,6 +234,7 @@ class SweepStore:
                 "schema_version": SCHEMA_VERSION,
                 "kind": _KIND,
                 "looker_version": __version__,
+                "salt": self._salt_used().hex(),
                 "repeats": definition.repeats,
                 "order": definition.order.value,
                 "seed": definition.seed,
@@ -169,6 +258,25 @@ class SweepStore:
         """Whether a run is over, whatever it came to."""
         return (self.place(run) / RUN_FILE).exists()
 
+    def damage(self, run: SweepRun) -> str | None:
+        """Say what is wrong with what is kept of a run; None where nothing is, or nothing kept."""
+        place = self.place(run)
+        if not self.is_done(run):
+            return None
+        try:
+            record = read_record(place)
+            report = _read(place / REPORT_FILE) if record.error is None else None
+        except UsageError as error:
+            return str(error)
+        if record.error is not None:
+            return None
+        wrong = _what_is_wrong(report, run)
+        return None if wrong is None else f"{place / REPORT_FILE} {wrong}"
+
+    def discard(self, run: SweepRun) -> None:
+        """Take what is kept of a run out of the results; it is gone when the run begins again."""
+        self._replace(self.place(run), self._unfinished(run))
+
     def begin(self, run: SweepRun) -> Path:
         """Return an empty directory for a run; what an earlier try left is gone."""
         place = self._unfinished(run)
@@ -184,13 +292,17 @@ class SweepStore:
         """Keep what a run has come to, in place of what there was."""
         unfinished, place = self._unfinished(run), self.place(run)
         self._write(unfinished / RUN_FILE, asdict(record))
+        self._replace(unfinished, place)
+        return place
+
+    @staticmethod
+    def _replace(source: Path, place: Path) -> None:
         try:
             if place.exists():
                 shutil.rmtree(place)
-            unfinished.rename(place)
+            source.rename(place)
         except OSError as error:
             raise LookerError(f"cannot write {place}: {error.strerror or error}") from error
-        return place
 
     def _unfinished(self, run: SweepRun) -> Path:
         place = self.place(run)
@@ -225,6 +337,30 @@ def shown_options(run: SweepRun) -> dict[str, Any]:
     return {**_shown(run.options), "seed": run.seed}
 
 
+def _user(url: str) -> str:
+    try:
+        return urlsplit(url).username or ""
+    except ValueError:
+        return ""
+
+
+def _said(value: object) -> str:
+    return one_line(json.dumps(value), _MAX_SAID_CHARS)
+
+
+def _what_is_wrong(report: object, run: SweepRun) -> str | None:
+    """Say why a report is none of this run's, or not all of it; None where nothing is wrong."""
+    if not isinstance(report, dict) or report.get("schema_version") != REPORT_SCHEMA_VERSION:
+        return "is no report of a run"
+    if report.get("finished") is False:
+        return "is unfinished"
+    if not all(isinstance(report.get(name), dict) for name in ("config", "target", "totals")):
+        return "is no whole report of a run"
+    if report["config"].get("seed") != run.seed:
+        return "is of another run"
+    return None
+
+
 def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: presentable(value) for name, value in options.items()}
 
@@ -244,23 +380,35 @@ def read_facts(root: Path) -> SweepFacts:
                 str(path),
                 f"is no sweep of schema version {SCHEMA_VERSION}, which this Looker reads",
             )
-        return SweepFacts(
-            targets=[target["name"] for target in plain["targets"]],
-            swept=list(plain["swept"]),
-            points={point["name"]: point["options"] for point in plain["points"]},
+        facts = SweepFacts(
+            targets=[_as_name(target["name"]) for target in plain["targets"]],
+            swept=[*map(str, plain["swept"])],
+            points={_as_name(point["name"]): dict(point["options"]) for point in plain["points"]},
             repeats=plain["repeats"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UsageError(str(path), "is no whole file of a sweep") from error
+    return facts
+
+
+def _as_name(name: object) -> str:
+    """Return what is the name of a directory; ValueError for anything else."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(name)
+    return name
 
 
 def read_record(place: Path) -> Record:
     """Return what a run came to; UsageError where its file cannot be read."""
     path = place / RUN_FILE
+    plain = _read(path)
     try:
-        return Record(**_read(path))
+        record = Record(**plain)
     except TypeError as error:
         raise UsageError(str(path), "is no whole file of a sweep's run") from error
+    if not all(isinstance(getattr(record, name), kind) for name, kind in _FORM.items()):
+        raise UsageError(str(path), "is no whole file of a sweep's run")
+    return record
 
 
 def finished_runs(root: Path, facts: SweepFacts) -> list[tuple[Path, Record]]:

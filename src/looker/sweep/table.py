@@ -10,7 +10,8 @@ import orjson
 
 from looker.errors import LookerError
 from looker.model.figures import figure_of, figure_paths
-from looker.sweep.store import REPORT_FILE, TABLE_FILE, finished_runs, read_facts
+from looker.sweep.definition import TABLE_FILE
+from looker.sweep.store import REPORT_FILE, finished_runs, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,23 +105,28 @@ def _cells(root: Path, place: Path, record: Record) -> Iterator[tuple[str, Any]]
         report = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return
+    if not isinstance(report, dict):
+        return
     yield "report", str(path.relative_to(root))
     for name in ("verdict", "looker_version"):
         yield name, report.get(name)
+    target = _table(report, "target")
     for name in ("product", "version", "revision"):
-        yield name, report["target"].get(name)
-    totals = report["totals"]
+        yield name, target.get(name)
+    totals = _table(report, "totals")
+    sums = {part: _table(totals, part) for part in totals}
     for figure in figure_paths():
-        yield column_of(figure), figure_of(totals, figure)
-    yield from _target_metrics(totals)
-
-
-def _target_metrics(totals: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what was chosen of the target's own metrics."""
-    metrics = (totals.get("target") or {}).get("metrics") or {}
-    for name, values in metrics.items():
-        for which, value in values.items():
+        yield column_of(figure), figure_of(sums, figure)
+    for name, values in _table(_table(totals, "target"), "metrics").items():
+        for which, value in (values if isinstance(values, dict) else {}).items():
+            # of the target's own metrics
             yield f"{_TARGET_METRICS}{name}_{which}", value
+
+
+def _table(plain: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a table within a report, empty where it is none: it may be of another version."""
+    value = plain.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _write(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
@@ -145,4 +151,7 @@ def _quoted(name: str) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, list | dict):
         return json.dumps(value)
-    return int(value) if isinstance(value, bool) else value
+    if isinstance(value, int):
+        # as far as SQLite goes
+        return int(value) if abs(value) < 1 << 63 else float(value)
+    return value

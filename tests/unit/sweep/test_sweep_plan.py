@@ -36,10 +36,12 @@ def test_points_are_all_combinations_the_last_option_changing_fastest() -> None:
         ([1.5, 2], ["k=1.5", "k=2"]),
         ([["x > 1", "y"], ["z"]], ["k=x_1+y", "k=z"]),
         ([{"env": "a", "n": "b"}], ["k=env.a+n.b"]),
+        # field case 54: no secret
+        (["http://me:secret@a", "http://you@a"], ["k=http_a", "k=http_a~2"]),
         # names that would be one directory, or none, or too long
-        (["a/b", "a b", "c"], ["point-1", "point-2", "k=c"]),
+        (["a/b", "a b", "c"], ["k=a_b", "k=a_b~2", "k=c"]),
         (["../../x"], ["k=.._.._x"]),
-        (["y" * 300], ["point-1"]),
+        (["y" * 300], ["point-5f2a70b7ae47"]),
     ],
 )
 def test_names_of_points_are_those_of_directories(values: list[Any], names: list[str]) -> None:

@@ -93,7 +93,7 @@ class Bench:
         if callable(code):
             code = code()
         if code in (0, 1, 4):
-            report.write_text(json.dumps(plain_report(100 * run.repeat)))
+            report.write_text(json.dumps(plain_report(100 * run.repeat, config__seed=run.seed)))
         made = code if isinstance(code, FakeRun) else FakeRun(0 if code == "no report" else code)
         self.launched.append(made)
         return made
