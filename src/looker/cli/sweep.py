@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from looker.cli.arguments import USAGE_ERROR, key_aliases
 from looker.cli.ending import code_of
@@ -26,7 +27,8 @@ from looker.clock import SystemClock
 from looker.errors import ExitCode, LookerError, UsageError
 from looker.interruption import end_at_once, end_in_order
 from looker.model.config import Mode
-from looker.model.url import presentable
+from looker.model.url import keep_secrets_of, presentable
+from looker.model.words import one_line
 from looker.spawning import end_with_parent, held_back
 from looker.sweep.definition import MODE, read_definition
 from looker.sweep.plan import plan_of
@@ -99,13 +101,18 @@ def show_plan(file: Path, out: Path) -> None:
             for name in ("reset", "start", "serve"):
                 command = getattr(one.target, name)
                 if command is not None:
-                    console.print(f"{name}: {command}", soft_wrap=True, markup=False)
+                    _show(console, f"{name}: {command}")
             words = ["looker", str(one.options[MODE]), *words_of(one.options)]
-            console.print(shlex.join(map(presentable, words)), soft_wrap=True, markup=False)
+            _show(console, shlex.join(map(presentable, words)))
             if one.target.stop is not None:
-                console.print(f"stop: {one.target.stop}", soft_wrap=True, markup=False)
+                _show(console, f"stop: {one.target.stop}")
     n_runs = len(plan.runs)
     console.print(f"\n{n_runs} runs, {n_done} of them done; nothing was run")
+
+
+def _show(console: Console, line: str) -> None:
+    """Print a line as it may be shown, in one piece."""
+    console.print(Text(one_line(presentable(line), len(line))), soft_wrap=True)
 
 
 def _checked_plan(file: Path) -> Plan:
@@ -116,10 +123,13 @@ def _checked_plan(file: Path) -> Plan:
     for one in plan.runs:
         if one.repeat == 1:
             try:
-                _config_of(one, Path(os.devnull))
+                config = _config_of(one, Path(os.devnull))
             except LookerError as error:
                 where = f"{file}: target {one.target.name}, point {one.point.name}"
                 raise UsageError(where, str(error)) from error
+            # what a server prints, or a run says, is shown here as well
+            keep_secrets_of(config.url)
+            keep_secrets_of(config.target_metrics_url)
     return plan
 
 

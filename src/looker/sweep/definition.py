@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.errors import UsageError
 from looker.model.config import Mode
+from looker.model.url import presentable, redacted
 from looker.model.words import one_line
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ _RESERVED: Final = {
 }
 """Options of a run that a sweep does not take, and why."""
 MODE: Final = "mode"
+
+
+_URLS: Final = ("url", "target_metrics_url")
+
+
+def shown_option(name: str, value: Any) -> Any:
+    """Return an option's value as it may be shown, without user and password, right or wrong."""
+    return redacted(value) if name in _URLS and isinstance(value, str) else presentable(value)
 
 
 class Order(StrEnum):
@@ -198,7 +207,7 @@ class _Reader:
         if not isinstance(name, str) or not _TARGET_NAME.fullmatch(name):
             shown = one_line(repr(name), _MAX_SHOWN_CHARS)
             raise self._wrong(
-                f"{where} wants a name of letters, digits and . _ + -, at most {_MAX_NAME_CHARS} and"
+                f"{where} wants a name of letters, digits and . _ + -, at most {_MAX_NAME_CHARS},"
                 f" the first one a letter or digit, not {shown}: it becomes a directory"
             )
         if name.lower().startswith(_RESERVED_NAMES):
@@ -307,4 +316,4 @@ class _Reader:
         return self._wrong(f"{where} has an unknown key {key}{hint}".lstrip())
 
     def _wrong(self, message: str) -> UsageError:
-        return UsageError(self._name, one_line(message, _MAX_CHARS))
+        return UsageError(self._name, one_line(presentable(message), _MAX_CHARS))

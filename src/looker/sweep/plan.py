@@ -11,8 +11,7 @@ from hashlib import blake2b
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from looker.model.url import presentable
-from looker.sweep.definition import Order
+from looker.sweep.definition import Order, shown_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -98,7 +97,7 @@ def _name(options: Mapping[str, Any]) -> str:
     """Return a directory's name that says what a point is, without secrets."""
     if not options:
         return ONLY_POINT
-    texts = {name: _text(value) for name, value in options.items()}
+    texts = {name: _text(shown_option(name, value)) for name, value in options.items()}
     word = ",".join(f"{name}={_UNSAFE.sub('_', text)}" for name, text in texts.items())
     if len(word) <= _MAX_NAME_CHARS:
         return word
@@ -112,7 +111,7 @@ def _text(value: object) -> str:
         return "+".join(f"{key}.{text}" for key, text in value.items())
     if isinstance(value, list):
         return "+".join(map(_text, value))
-    return str(presentable(value))
+    return str(value)
 
 
 def _block(definition: Definition, points: Sequence[Point], repeat: int) -> Iterator[SweepRun]:

@@ -23,6 +23,7 @@ from looker.sweep.store import (
     Record,
     log_tail,
     read_record,
+    shown,
     shown_options,
 )
 from looker.sweep.table import ResultsTable
@@ -190,7 +191,7 @@ class Sweep:
             target=run.target.name,
             point=run.point.name,
             repeat=run.repeat,
-            swept=run.point.options,
+            swept=shown(run.point.options),
             options=shown_options(run),
             exit_code=exit_code,
             error=error,

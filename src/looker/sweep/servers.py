@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from looker.errors import TargetError
-from looker.model.url import redacted
+from looker.model.url import presentable, redacted
 from looker.sweep import supervisor
 from looker.sweep.store import log_tail
 
@@ -120,7 +120,7 @@ class Server:
     def _command(
         self, name: str, command: str, *, until_n_signals: int = 1, grace_s: float = 0.0
     ) -> None:
-        process = self._spawn("command", command)
+        process, shown = self._spawn("command", command), presentable(command)
         begun_s = time.monotonic()
         while process.poll() is None:
             took_s = time.monotonic() - begun_s
@@ -131,10 +131,10 @@ class Server:
                 raise Stopped
             if took_s > COMMAND_LIMIT_S:
                 self._kill(process)
-                raise TargetError(f"{name}: took longer than {COMMAND_LIMIT_S:.0f} s: {command}")
+                raise TargetError(f"{name}: took longer than {COMMAND_LIMIT_S:.0f} s: {shown}")
             time.sleep(_POLL_S)
         if process.returncode:
-            raise TargetError(f"{name}: {command!r} {_ended(process.returncode)}{self._said()}")
+            raise TargetError(f"{name}: {shown!r} {_ended(process.returncode)}{self._said()}")
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         """End a command and all that it has started, in other sessions too, at once."""
@@ -197,7 +197,7 @@ class Server:
         """Start a command, which ends when the sweep does, however that does."""
         words = [supervisor.__file__, kind, command, str(os.getpid()), str(STOP_LIMIT_S)]
         with self._log.open("ab") as log:
-            log.write(f"$ {command}\n".encode())
+            log.write(f"$ {presentable(command)}\n".encode())
             log.flush()
             return subprocess.Popen(  # noqa: S603 - the user's own commands
                 [sys.executable, "-I", "-S", *words],

@@ -24,7 +24,7 @@ from looker.errors import LookerError, UsageError
 from looker.model.report import SCHEMA_VERSION as REPORT_SCHEMA_VERSION
 from looker.model.url import presentable
 from looker.model.words import one_line
-from looker.sweep.definition import SWEEP_FILE, TABLE_FILE
+from looker.sweep.definition import SWEEP_FILE, shown_option
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class SweepStore:
         target = run.target
         texts = {name: getattr(target, name) for name in ("reset", "start", "serve", "stop")}
         for name, value in run.options.items():
-            if presentable(value) != value:
+            if shown_option(name, value) != value:
                 texts[f"user_of_{name}"] = _user(value)
         return {
             name: self._fingerprint(f"{name} {text}")
@@ -238,13 +238,13 @@ class SweepStore:
                 "repeats": definition.repeats,
                 "order": definition.order.value,
                 "seed": definition.seed,
-                "base": _shown(definition.base),
+                "base": shown(definition.base),
                 "swept": list(definition.matrix),
                 "points": [
-                    {"name": point.name, "options": _shown(point.options)} for point in plan.points
+                    {"name": point.name, "options": shown(point.options)} for point in plan.points
                 ],
                 "targets": [
-                    {"name": target.name, "options": _shown(target.options)}
+                    {"name": target.name, "options": shown(target.options)}
                     for target in definition.targets
                 ],
             },
@@ -334,7 +334,7 @@ def _locks(descriptor: int) -> bool:
 
 def shown_options(run: SweepRun) -> dict[str, Any]:
     """Return all options of a run, without secrets."""
-    return {**_shown(run.options), "seed": run.seed}
+    return {**shown(run.options), "seed": run.seed}
 
 
 def _user(url: str) -> str:
@@ -361,8 +361,9 @@ def _what_is_wrong(report: object, run: SweepRun) -> str | None:
     return None
 
 
-def _shown(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: presentable(value) for name, value in options.items()}
+def shown(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as they may be shown."""
+    return {name: shown_option(name, value) for name, value in options.items()}
 
 
 def is_sweep(path: Path) -> bool:
@@ -436,12 +437,12 @@ def _read(path: Path) -> Any:
 
 
 def log_tail(path: Path, max_chars: int = 300) -> str | None:
-    """Return the last line of a log that says something; None where there is none."""
+    """Return the last line of a log that says something, as it may be shown; None without one."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 65536))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return None
-    said = next((line.strip() for line in reversed(lines) if line.strip()), None)
-    return None if said is None else said[:max_chars]
+    said = next((line for line in reversed(lines) if line.strip()), None)
+    return None if said is None else one_line(presentable(said), max_chars)

@@ -36,16 +36,23 @@ def test_points_are_all_combinations_the_last_option_changing_fastest() -> None:
         ([1.5, 2], ["k=1.5", "k=2"]),
         ([["x > 1", "y"], ["z"]], ["k=x_1+y", "k=z"]),
         ([{"env": "a", "n": "b"}], ["k=env.a+n.b"]),
-        # field case 54: no secret
-        (["http://me:secret@a", "http://you@a"], ["k=http_a", "k=http_a~2"]),
         # names that would be one directory, or none, or too long
         (["a/b", "a b", "c"], ["k=a_b", "k=a_b~2", "k=c"]),
         (["../../x"], ["k=.._.._x"]),
-        (["y" * 300], ["point-5f2a70b7ae47"]),
+        (["y" * 300], ["point-8e385b207f6f"]),
     ],
 )
 def test_names_of_points_are_those_of_directories(values: list[Any], names: list[str]) -> None:
     assert [point.name for point in points_of(replace(SMALL, matrix={"k": values}))] == names
+
+
+def test_names_of_points_hold_no_secret() -> None:
+    """Field case 54."""
+    for url in ("http://me:sec/ret#@a", "me:secret@a", "http://me:secret@a"):
+        matrix = {"url": [url, "http://you@a", "http://b"]}
+        names = [point.name for point in points_of(replace(SMALL, matrix=matrix))]
+        assert names[2] == "url=http_b"
+        assert not any("ret" in name or "me" in name for name in names)
 
 
 def test_targets_take_turns_forth_and_back() -> None:
