@@ -25,8 +25,8 @@ from looker.model.target_usage import (
     TargetUsage,
     UsageSample,
     UsageSums,
-    finite,
     kept_metrics,
+    measurable,
 )
 from looker.wire.metrics_text import summed
 
@@ -164,6 +164,7 @@ class UsageWatch:
                     "n_failed": sums.n_failed,
                     "error": sums.error,
                     "restarted": sums.restarted,
+                    "dropped": sorted(sums.dropped),
                     "series": sums.course(self._started_ns),
                 },
             )
@@ -226,7 +227,6 @@ class UsageWatch:
 
     async def _scrape(self, marks: list[_Mark]) -> None:
         """Ask once, for all these marks; without any, give way to one that comes meanwhile."""
-        at_ns = self._clock.wall_ns()
         reading = asyncio.ensure_future(self._page.read())
         try:
             if not marks:
@@ -235,7 +235,10 @@ class UsageWatch:
                 news.cancel()
                 if not reading.done():
                     return
-            sums = summed(await reading, self._selectors)
+            page = await reading
+            # not when it was asked for: a busy target reads its counters when it answers
+            at_ns = self._clock.wall_ns()
+            sums = summed(page, self._selectors)
             if not sums:
                 raise TargetError(f"{self._page.shown_url}: the page has none of the metrics")  # noqa: TRY301
         except TargetError as error:
@@ -246,7 +249,8 @@ class UsageWatch:
             raise
         else:
             self._n_failed_in_row = 0
-            sample = UsageSample(at_ns, finite(sums))
+            sample = UsageSample(at_ns, measurable(sums))
+            self._note_dropped({name: sums[name] for name in sums.keys() - sample.values.keys()})
             with self._lock:
                 self._settle(marks, sample)
                 self._sums.add(sample)
@@ -254,6 +258,16 @@ class UsageWatch:
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError, TargetError):
                 await reading
+
+    def _note_dropped(self, values: dict[str, float]) -> None:
+        """Say once of each metric that it has told a value that is dropped."""
+        news = sorted(values.keys() - self._sums.dropped)
+        if not news:
+            return
+        with self._lock:
+            self._sums.dropped.update(news)
+        told = ", ".join(f"{name} {values[name]:g}" for name in news)
+        LOG.warning("what the target tells of its use is dropped, as it is no measure: %s", told)
 
     def _note_failure(self, error: str, marks: list[_Mark]) -> None:
         self._n_failed_in_row = min(self._n_failed_in_row + 1, _MAX_DOUBLINGS)

@@ -6,7 +6,6 @@ over the cycles, each with the work that was done in its phase. Nothing here ask
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +67,8 @@ MAX_POINTS: Final = 600
 _SAME_START_S: Final = 2.0
 """A start time is that of the kernel's boot, which a clock that is set moves, and ticks."""
 _NS_PER_S: Final = 1e9
+_MAX_VALUE: Final = 1e100
+"""Nothing that is counted or measured is more, and all that is made of it stays far below 1e308."""
 
 
 def kept_metrics(product: str) -> tuple[str, ...]:
@@ -171,6 +172,8 @@ class UsageSums:
     n_failed: int = 0
     error: str | None = None
     restarted: bool = False
+    dropped: set[str] = field(default_factory=set)
+    """Metrics of which a value was none that can be reckoned with."""
     write: PhaseUsage = field(default_factory=PhaseUsage)
     read: PhaseUsage = field(default_factory=PhaseUsage)
     last_cycle: int | None = None
@@ -288,9 +291,12 @@ class TargetUsage:
     """``target_usage``"""
 
 
-def finite(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the values that are numbers, which JSON has no others of."""
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+def measurable(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the values that can be reckoned with: sums, differences and rates stay finite.
+
+    Others (infinite, no number, beyond all measure) would be no JSON, nor would their differences.
+    """
+    return {name: value for name, value in values.items() if abs(value) <= _MAX_VALUE}
 
 
 def _restarted(before: UsageSample, after: UsageSample) -> bool:

@@ -296,6 +296,10 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     if report["totals"]["write"] is None:
         return [*lines, *_ends(report)]
     lines += _target_used(report["totals"].get("target"))
+    dropped = (report.get("target_usage") or {}).get("dropped")
+    if dropped:
+        said = f"told by the target, but no measure, so dropped: {', '.join(dropped)}"
+        lines.append(Text(said, style="yellow"))
     measured = (cycle for cycle in report["cycles"] if not cycle.get("warm_up"))
     limits = {cycle["write"]["limited_by"] for cycle in measured}
     lines += [

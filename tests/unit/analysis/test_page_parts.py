@@ -278,3 +278,15 @@ def test_a_line_that_is_cut_short_has_a_mark_too(run: Callable[..., Run]) -> Non
     (evidence,) = (block for block in mismatches_of(run(plain)) if block.kind == "evidence")
     sides = {name: (one.before, one.marked) for name, one in evidence.sides}  # type: ignore[union-attr]
     assert sides == {"expected": ("ab", "c"), "received": ("ab", "␃")}
+
+
+def test_field_case_25_no_rate_is_told_of_a_span_that_is_too_short(run: Callable[..., Run]) -> None:
+    plain = full_report(20_000)
+    # one core all the time; at 2 s a phase ends and another one begins, 10 ms apart
+    plain["target_usage"]["series"] = {
+        "at_s": [0.0, 1.0, 2.0, 2.01, 3.0, 4.0],
+        "cpu_s": [0.0, 1.0, 2.0, 2.0, 3.0, 4.0],
+        "rss_bytes": [1e8] * 6,
+    }
+    cores = trace(charts_of(over_time.of_run(run(plain)))["The target's CPU"], "CPU")
+    assert cores["y"] == pytest.approx([1.0, 1.0, 1.0, 1.0])

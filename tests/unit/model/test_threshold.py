@@ -127,7 +127,7 @@ def test_field_case_30_a_latency_is_a_service_time() -> None:
         resolved("latency")
 
 
-@pytest.mark.parametrize("path", ["write.responses_by_status.", "write.limited_by", "x", "..", "-"])
+@pytest.mark.parametrize("path", ["write.responses_by_status.", "write.refusal", "x", "..", "-"])
 def test_where_nothing_is_meant_the_nearest_is_named(path: str) -> None:
     with pytest.raises(ValueError, match="is no figure of the report; is ") as refusal:
         resolved(path)

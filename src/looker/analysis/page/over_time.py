@@ -23,6 +23,8 @@ MAX_POINTS_OF_MANY: Final = 200
 """So many where the series of several runs are on the page."""
 MAX_OVERLAID: Final = 14
 """So many runs can be told apart in one chart, by colour and dash."""
+_MIN_SPAN_S: Final = 0.5
+"""Between two scrapes that a rate of CPU use is told of, at least."""
 _WITHOUT: Final = (
     "The report has no time series: it was written by an earlier version of Looker, or by a run"
     " that ended before its first bucket."
@@ -274,7 +276,7 @@ def _usage_charts(plain: Mapping[str, object], max_points: int) -> list[Chart]:
     charts = []
     used = column(usage, "cpu_s")
     if used is not None and len(used) == len(at):
-        times_s, cores = _derivative(at[::step], used[::step])
+        times_s, cores = _derivative(*_spaced(at[::step], used[::step]))
         if any(core is not None for core in cores):
             points: Points = [time / unit_s for time in times_s]
             figure = lines([Line("CPU", points, cores, 2, 0, " cores")], axis, "cores")
@@ -297,6 +299,21 @@ def _offset_s(plain: Mapping[str, object]) -> float:
     if began is None or first is None or (began.tzinfo is None) is not (first.tzinfo is None):
         return 0.0
     return (first - began).total_seconds()
+
+
+def _spaced(at_s: Sequence[float], total: Points) -> tuple[list[float], Points]:
+    """Return the scrapes without those that follow another one too soon for a rate.
+
+    Where phases begin and end there are several in a few milliseconds, and CPU time is told in
+    hundredths of a second.
+    """
+    kept_s: list[float] = []
+    kept: Points = []
+    for time_s, value in zip(at_s, total, strict=True):
+        if not kept_s or time_s - kept_s[-1] >= _MIN_SPAN_S:
+            kept_s.append(time_s)
+            kept.append(value)
+    return kept_s, kept
 
 
 def _derivative(at_s: Sequence[float], total: Points) -> tuple[list[float], Points]:
