@@ -469,8 +469,9 @@ class Proxy:
     """Forwards to a backend, in a thread; the scripts say what it does with each request.
 
     A script is called with the number of the push (or read; 0 for other requests), from 0, and a
-    function that forwards it and returns the backend's answer; it returns the answer that the
-    client gets. ``tenants`` and ``authorizations`` are all that requests came with.
+    function that forwards it and returns the backend's answer (its ``body`` is the request's); it
+    returns the answer that the client gets. ``tenants`` and ``authorizations`` are all that
+    requests came with.
     """
 
     def __init__(
@@ -550,6 +551,7 @@ class Proxy:
                 }
                 return Answer(answer.status, await answer.read(), kept)
 
+        forward.body = body  # type: ignore[attr-defined]
         try:
             if request.path.endswith(_PUSHES):
                 number, self.n_pushes = self.n_pushes, self.n_pushes + 1

@@ -274,7 +274,7 @@ def test_a_push_that_was_not_stored_is_sent_again(writer: Api, fault: str, said:
     assert ended.write.pushes_acked == N_PUSHES
     assert ended.write.pushes_retried == n
     assert ended.write.responses_by_status == {"204": N_PUSHES, said: n}
-    assert ended.write.rate_limited_s == 0
+    assert (ended.write.rate_limited_s > 0) == (said == "429")
     ended.assert_passed()
     assert ended.exit_code is ExitCode.PASSED
 
@@ -454,16 +454,17 @@ def test_a_push_that_was_stored_in_part_is_unresolved(
         ("query", "looker", True),
     ],
 )
-def test_what_prometheus_has_stored_of_a_refused_push_is_found(
+def test_what_is_stored_of_a_push_that_prometheus_refused_is_in_doubt_too(
     name: str, like: str, is_allowed: bool
 ) -> None:
-    """Prometheus stores all of a push or nothing."""
+    """Prometheus stores all of a push or nothing; but somebody before it may repeat pushes."""
     ended = run(APIS[name], "partial-400:after=20", like=like, allow_rejected=is_allowed)
     assert ended.injected == {"partial-400": 1}
     assert (ended.write.pushes_rejected, ended.write.pushes_unresolved) == (1, 0)
-    assert ended.mismatches == {"unexpected": N_SAMPLES // 2}
-    assert ended.verdict is Verdict.FAILED
-    assert ended.exit_code is ExitCode.MISMATCH
+    assert ended.write.samples_in_doubt == N_SAMPLES
+    assert ended.read.findings.n_optional_seen == N_SAMPLES // 2
+    ended.assert_passed()
+    assert ended.exit_code is (ExitCode.PASSED if is_allowed else ExitCode.TARGET)
 
 
 # --- answers that are none ---------------------------------------------------------------------

@@ -31,6 +31,8 @@ DEFAULT_METRICS: Final = (
 _HIGHER: Final = frozenset(
     {
         "samples_per_s",
+        "samples_stored_per_s",
+        "samples_stored",
         "payload_mb_per_s",
         "samples_acked",
         "payload_bytes_acked",
@@ -53,6 +55,7 @@ _LOWER: Final = frozenset(
         "refused_service_ms",
         "generating_s",
         "wall_went_back_s",
+        "samples_in_doubt",
         "pushes_retried",
         "pushes_divided",
         "pushes_rejected",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
 from looker.backend.outcomes import Product, classify
+from looker.backend.sizes import fitting_share
 from looker.errors import DecodeError, TargetError
 from looker.model.config import NS_PER_MS, ReadApi
+from looker.model.outcome import Outcome
 from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.secrecy import keep_authorization
 from looker.model.words import one_line
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 _MAX_QUERY_STRING: Final = 2000
 """Longer ones are sent as a body: proxies cut off lines, often at 8 kB."""
+
+
+_NO_SUCH_PATH: Final = frozenset({404, 405})
 
 
 class AnswerSizeError(TargetError):
@@ -81,6 +86,24 @@ class Target:
         return headers
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What was pushed, and is answered: a compressed body of ``n_samples``.
+
+    ``again`` tells that the same bytes were sent before.
+    """
+
+    body: bytes | memoryview
+    n_samples: int
+    again: bool
+    retry_after_s: float | None
+
+    @property
+    def n_bytes(self) -> int:
+        """Length of the message before it was compressed."""
+        return uncompressed_length(self.body)
+
+
 class Api(Protocol):
     """How a product is written to and read from."""
 
@@ -88,10 +111,8 @@ class Api(Protocol):
         """Return the request that pushes a compressed body."""
         ...
 
-    def classify(
-        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool, n_samples: int
-    ) -> Classified:
-        """Return what the answer to a push of ``n_samples`` means."""
+    def classify(self, answer: Answer, pushed: Pushed) -> Classified:
+        """Return what the answer to a push means."""
         ...
 
     def query(self, query: RangeQuery) -> Request:
@@ -118,19 +139,26 @@ class _Pushes:
         """Return the request that pushes a compressed body."""
         return Request("POST", self._push_url, self._push_headers, body)
 
-    def classify(
-        self, answer: Answer, *, retry_after_s: float | None, ambiguous: bool, n_samples: int
-    ) -> Classified:
-        """Return what the answer to a push of ``n_samples`` means."""
-        return classify(
+    def classify(self, answer: Answer, pushed: Pushed) -> Classified:
+        """Return what the answer to a push means."""
+        found = classify(
             self._target.product,
             answer.status,
             answer.body,
-            retry_after_s=retry_after_s,
-            ambiguous=ambiguous,
-            n_samples=n_samples,
+            retry_after_s=pushed.retry_after_s,
+            ambiguous=pushed.again,
+            n_samples=pushed.n_samples,
             limits=self._target.limits,
         )
+        if found.outcome is Outcome.TOO_LARGE and found.fitting is None:
+            share = fitting_share(
+                found.words, n_bytes=pushed.n_bytes, n_wire_bytes=len(pushed.body)
+            )
+            found = replace(found, fitting=share)
+        if answer.status in _NO_SUCH_PATH and found.outcome is Outcome.REFUSED:
+            advice = f"; {self._target.push_path} is no path of pushes there: see --push-path"
+            found = replace(found, reason=found.reason + advice)
+        return found
 
 
 class LokiApi(_Pushes):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from looker.backend.api import AnswerSizeError
+from looker.backend.api import AnswerSizeError, Pushed
 from looker.backend.attempts import Attempts, Pauses
 from looker.backend.exchange import AnswerTooLargeError
 from looker.backend.transport import possibly_stored
@@ -48,10 +48,12 @@ class EntriesLimitError(TargetError):
 class PushResult(Attempts):
     """How a push ended, over all its attempts; times in nanoseconds.
 
-    ``unresolved`` tells that no answer says what became of it; ``refusal`` is the target's reason
-    where it refused for good, so that going on is pointless; ``too_large`` that a smaller message
-    may do, and ``fitting`` which share of this one would. ``n_copies`` counts the attempts that the
-    target may have stored, in part at least.
+    ``state`` is UNSENT where no byte was sent. ``unresolved`` tells that no answer says what became
+    of it; ``refusal`` is the target's reason where it refused for good, so that going on is
+    pointless; ``too_large`` that a smaller message may do, and ``fitting`` which share of this one
+    would. ``n_copies`` counts the attempts that a copy in the target may be put down to.
+    ``words`` are those of each attempt that came with some, or with no acknowledgement: the status,
+    or the name of a failure, and what was said.
     """
 
     state: FragmentState = FragmentState.UNSENT
@@ -61,6 +63,7 @@ class PushResult(Attempts):
     too_large: bool = False
     fitting: float | None = None
     last_reason: str = ""
+    words: list[tuple[str, str]] = field(default_factory=list)
     total_ns: int = 0
     wire_bytes: int = 0
 
@@ -92,25 +95,24 @@ class Client:
     async def push(self, body: memoryview, n_samples: int, *, again: bool = False) -> PushResult:
         """Push a compressed body of ``n_samples`` until its outcome is known.
 
-        Or until the retry deadline is over, or the run is stopped. ``again`` tells that the target
-        has these bytes already.
+        Or until the retry deadline is over, or the run is stopped. ``again`` tells that these bytes
+        were sent before, so that the target may have them already.
         """
         result = PushResult(pauses=self.push_pauses)
         begun = self._clock.monotonic_ns()
         request = self._api.push(body)
-        ambiguous, suspect = again, False
+        sent, ambiguous, suspect = again, False, False
         try:
             while True:
-                classified = await self._attempt(
-                    request, result, n_samples=n_samples, ambiguous=ambiguous
-                )
+                classified = await self._attempt(request, result, n_samples, again=sent)
                 if classified.suspect and suspect and not ambiguous:
                     # after a pause as long as any bucket takes to fill
                     classified = replace(classified, outcome=Outcome.TOO_LARGE)
                 suspect = classified.suspect
-                result.n_copies += classified.outcome.may_have_stored
+                result.n_copies += classified.outcome.may_leave_copy
                 if self._is_final(classified, result, ambiguous=ambiguous):
                     break
+                sent = sent or classified.outcome.was_sent
                 ambiguous = ambiguous or classified.outcome is Outcome.TRANSIENT
                 delay_s = self._retry.delay_s(
                     result.n_attempts - 1,
@@ -119,11 +121,9 @@ class Client:
                 )
                 elapsed_s = (self._clock.monotonic_ns() - begun) / 1e9
                 if self._retry.gives_up(elapsed_s, delay_s) or not await self._wait(
-                    delay_s, result.pauses, limited=classified.outcome is Outcome.RATE_LIMITED
+                    delay_s, result.pauses, limited=classified.limited
                 ):
-                    result.state = (
-                        FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
-                    )
+                    result.state = _given_up(sent=sent, ambiguous=ambiguous)
                     result.unresolved = ambiguous
                     break
         except asyncio.CancelledError:
@@ -178,27 +178,28 @@ class Client:
             await self._wait(delay_s, attempts.pauses, limited=limited)
 
     async def _attempt(
-        self, request: Request, result: PushResult, *, n_samples: int, ambiguous: bool
+        self, request: Request, result: PushResult, n_samples: int, *, again: bool
     ) -> Classified:
+        body = request.body or b""
         result.n_attempts += 1
-        result.wire_bytes += len(request.body or b"")
+        result.wire_bytes += len(body)
         try:
             answer = await self._send(request, MAX_PUSH_ANSWER_BYTES)
         except httpx.TransportError as error:
-            result.responses[type(error).__name__] += 1
+            name = type(error).__name__
+            result.responses[name] += 1
+            result.words.append((name, one_line(str(error), 500)))
             result.last_reason = _describe(error)
             sent = possibly_stored(error)
             return Classified(Outcome.TRANSIENT if sent else Outcome.NOT_SENT, result.last_reason)
         result.responses[str(answer.status)] += 1
-        classified = self._api.classify(
-            answer,
-            retry_after_s=self._retry_after_s(answer),
-            ambiguous=ambiguous,
-            n_samples=n_samples,
-        )
+        pushed = Pushed(body, n_samples, again, self._retry_after_s(answer))
+        classified = self._api.classify(answer, pushed)
         accepted = classified.outcome is Outcome.ACKNOWLEDGED
         times_ns = result.service_ns if accepted else result.refused_service_ns
         times_ns.append(answer.service_ns)
+        if classified.words or not accepted:
+            result.words.append((str(answer.status), classified.words))
         result.last_reason = classified.reason
         return classified
 
@@ -208,15 +209,12 @@ class Client:
                 result.state = FragmentState.ACKNOWLEDGED
             case Outcome.REPEATED:
                 result.state = FragmentState.INDETERMINATE
-            case Outcome.TOO_LARGE:
-                result.state = FragmentState.REJECTED
-                result.too_large = True
-                result.fitting = classified.fitting
-                result.refusal = classified.reason
-            case Outcome.REFUSED:
-                result.state = FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
+            case Outcome.TOO_LARGE | Outcome.REFUSED:
+                result.state = _given_up(sent=True, ambiguous=ambiguous)
                 result.unresolved = ambiguous
                 result.refusal = classified.reason
+                result.too_large = classified.outcome is Outcome.TOO_LARGE
+                result.fitting = classified.fitting
             case Outcome.REFUSED_PART:
                 result.state = FragmentState.INDETERMINATE
                 result.unresolved = True
@@ -257,6 +255,16 @@ class Client:
                 await self._stop.wait()
         except TimeoutError:
             return
+
+
+def _given_up(*, sent: bool, ambiguous: bool) -> FragmentState:
+    """Return what is known of a push without an acknowledgement.
+
+    ``ambiguous`` tells that an attempt had no answer that settles it.
+    """
+    if not sent:
+        return FragmentState.UNSENT
+    return FragmentState.INDETERMINATE if ambiguous else FragmentState.REJECTED
 
 
 def _describe(error: httpx.TransportError) -> str:

@@ -17,7 +17,6 @@ from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
 from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
-from looker.model.fragment import FragmentState
 from looker.model.limit import ReadTimeSpent
 from looker.model.mismatch import Findings
 from looker.model.query import MAX_ANSWER_BYTES
@@ -237,12 +236,6 @@ class ReadPhase:
         chosen = None if self._choose is None else self._choose(first, end)
         if part.window.is_first:
             self._report.streams_selected += end - first if chosen is None else len(chosen)
-        states = part.rows["state"]
-        if self._cycle is not None:
-            states = states[part.rows["cycle"] == self._cycle]
-        if not (states != FragmentState.REJECTED).any():
-            # nothing was stored, by all that is known; perhaps nobody is there to be asked
-            return
         for selection, numbers in self._selections(part, chosen):
             yield from pages(
                 self._content,

@@ -178,15 +178,13 @@ class RunReport:
         """Return what the conditions to fail under have come to."""
         if not self.config.fail_if:
             return []
+        read, spot_check = totals.read, totals.spot_check
         plain = {
-            name: None if part is None else part.to_json()
-            for name, part in (
-                ("write", totals.write),
-                ("read", totals.read),
-                ("spot_check", totals.spot_check),
-            )
+            "write": totals.write.to_json(read),
+            "read": None if read is None else read.to_json(),
+            "spot_check": None if spot_check is None else spot_check.to_json(),
+            "target": self._target_figures(),
         }
-        plain["target"] = self._target_figures()
         return judged(map(parsed, self.config.fail_if), plain)
 
     def _exit_code(self, sums: tuple[Totals, ...], thresholds: list[dict[str, Any]]) -> ExitCode:
@@ -276,7 +274,7 @@ class RunReport:
 
     def _sums_json(self, sums: Totals) -> dict[str, Any]:
         return {
-            "write": self._written(sums.write.to_json()),
+            "write": self._written(sums.write.to_json(sums.read)),
             "read": self._found_json(sums.read),
             "spot_check": self._found_json(sums.spot_check),
         }

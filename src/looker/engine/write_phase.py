@@ -13,10 +13,8 @@ from looker.engine.disorderly import Disorderly
 from looker.engine.source import MessageSource
 from looker.engine.writer_times import WriterTimes
 from looker.generate.mixer import mix64
-from looker.model.config import Mode
 from looker.model.fragment import FragmentState
 from looker.model.report import PhaseTimes, WriteReport
-from looker.wire.loki import MAX_NANOS_BYTES, entry_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +196,8 @@ class WritePhase:
         """
         n_fragments = len(message)
         n_samples = n_fragments * self._config.n_samples_per_fragment
-        result = await self._client.push(message.body, n_samples)
+        # a part was sent before, with the whole
+        result = await self._client.push(message.body, n_samples, again=divided)
         self._record_attempts(result)
         n_copies += result.n_copies
         if not result.too_large or n_fragments == 1:
@@ -213,8 +212,11 @@ class WritePhase:
         fitting = max(1, int(n_fragments * share))
         source.limit_fragments(fitting)
         for part in message.divided(fitting):
+            n_part_samples = len(part) * self._config.n_samples_per_fragment
             if self._report.refusal is not None and not self._config.allow_rejected:
-                part.settle(FragmentState.UNSENT)
+                # not as a part, but with the whole it was sent
+                part.settle(result.state, n_copies=n_copies)
+                self._report.samples_in_doubt += n_part_samples
                 continue
             await self._deliver(part, source, divided=True, n_copies=n_copies)
 
@@ -223,6 +225,8 @@ class WritePhase:
         report.wire_bytes_sent += result.wire_bytes
         report.pushes_retried += result.n_attempts - 1
         report.responses_by_status.update(result.responses)
+        for status, words in result.words:
+            report.reasons.note(status, words)
         for service_ns in result.service_ns:
             report.service.record_us(service_ns // 1000)
         for service_ns in result.refused_service_ns:
@@ -252,17 +256,21 @@ class WritePhase:
                 at = message.streams - np.uint32(self._population.first)
                 self._acked_ns[at] = self._clock.monotonic_ns()
             report.lag.record_us((self._clock.wall_ns() - message.newest_ns) // 1000)
-        elif result.state is FragmentState.REJECTED:
-            report.pushes_rejected += 1
+            return
+        if result.state is not FragmentState.UNSENT:
+            report.samples_in_doubt += n_fragments * self._config.n_samples_per_fragment
+        was_stored = result.state is FragmentState.INDETERMINATE and not result.unresolved
+        if was_stored:
+            report.pushes_indeterminate += 1
         elif result.unresolved:
             report.pushes_unresolved += 1
         else:
-            report.pushes_indeterminate += 1
-        if report.refusal is None and result.state is not FragmentState.ACKNOWLEDGED:
+            report.pushes_rejected += 1
+        if report.refusal is None and not was_stored:
             reason = result.refusal
             if result.too_large:
                 reason = f"{reason}; {self._advice(message, result.fitting)}"
-            if reason is None and (result.unresolved or result.state is FragmentState.REJECTED):
+            if reason is None:
                 reason = f"given up after {result.n_attempts} attempt(s): {result.last_reason}"
             report.refusal = reason
 
@@ -271,12 +279,11 @@ class WritePhase:
         n_samples = self._config.n_samples_per_fragment
         if fitting is None:
             return "one fragment is too large: lower --n-entries-per-stream-fragment"
-        # what does not grow with the entries, labels say, is less than one entry more
-        largest = int(n_samples * fitting) - 1
-        if self._config.mode is Mode.LOGS:
-            # these entries may have had short timestamps; others will have long ones
-            widest = entry_layout(MAX_NANOS_BYTES, self._config.n_chars_per_line).width
-            largest = int(largest * min(1.0, message.n_bytes / (n_samples * widest)))
+        # these entries may have had short timestamps; others will have long ones
+        encoder = self._encoder
+        n_bytes = message.n_bytes * fitting - encoder.fixed_bytes
+        largest = int(n_bytes / encoder.sample_bytes)
+        largest = min(largest, int(n_samples * fitting))
         if largest >= 1:
             return f"the largest --n-entries-per-stream-fragment that fits is {largest}"
         return "not even one entry fits: lower --n-chars-per-msg"

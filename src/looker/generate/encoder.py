@@ -37,6 +37,16 @@ class EncodedBatch:
 class Encoder(Protocol):
     """Encodes fragments of one generation; keeps what is constant between calls."""
 
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample in a message, at most."""
+        ...
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of a fragment in a message that do not grow with its samples, at most."""
+        ...
+
     def encode(self, batch: FragmentBatch) -> EncodedBatch:
         """Generate and encode a batch; its fragments may come out in another order."""
         ...

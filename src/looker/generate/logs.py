@@ -84,6 +84,8 @@ class LogEncoder:
         self._layouts = [entry_layout(width, content.n_chars) for width in range(int(_MIXED))]
         self._widths = np.array([layout.width for layout in self._layouts], np.int64)
         self._prefixes = [EntryPrefixes(layout, self._lines) for layout in self._layouts]
+        self.sample_bytes = int(self._widths.max())
+        self.fixed_bytes = int(stream_head_widths(self._labels.width, np.array([2**31 - 1]))[0])
 
     def encode(self, batch: FragmentBatch) -> EncodedBatch:
         """Generate and encode a batch, ordered by the width of its entries."""

@@ -13,6 +13,7 @@ from looker.wire.columns import BLOCK_BYTES, copy_grid
 from looker.wire.prometheus import (
     SAMPLE_BYTES,
     SeriesRows,
+    series_head_width,
     series_labels,
     store_times,
     value_fields,
@@ -30,7 +31,10 @@ class MetricEncoder:
 
     def __init__(self, content: Content) -> None:
         self._content = content
-        self._series = SeriesRows(series_labels(content.scheme), content.n_samples)
+        labels = series_labels(content.scheme)
+        self._series = SeriesRows(labels, content.n_samples)
+        self.sample_bytes = SAMPLE_BYTES
+        self.fixed_bytes = series_head_width(labels.width, (2**31 - 1) // SAMPLE_BYTES)
         self._values = content.values()
 
     def encode(self, batch: FragmentBatch) -> EncodedBatch:

@@ -6,7 +6,7 @@ import difflib
 import re
 from dataclasses import fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from looker.model.histogram import Histogram, LatencySummary
 from looker.model.report import ReadReport, SpotCheckReport, WriteReport
@@ -15,6 +15,7 @@ from looker.model.target_usage import FIGURES, OF_A_METRIC
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_Report = TypeVar("_Report", WriteReport, ReadReport, SpotCheckReport)
 PARTS: Final = ("write", "read", "spot_check", "target")
 _STATUS: Final = re.compile(r"(?:write|read)\.responses_by_status\.(.+)")
 """Answers by status: any status may stand behind it."""
@@ -66,7 +67,12 @@ _USUAL: Final = "p99"
 @cache
 def figure_paths() -> tuple[str, ...]:
     """Return the paths of all figures, in the order of the report."""
-    filled = (_filled(WriteReport()), _filled(ReadReport()), _filled(SpotCheckReport()))
+    read = ReadReport()
+    filled = (
+        _filled(WriteReport()).to_json(read),
+        _filled(read).to_json(),
+        _filled(SpotCheckReport()).to_json(),
+    )
     parts = zip(PARTS, filled, strict=False)
     paths = tuple(path for part, report in parts for path in _leaves(part, report))
     return (*paths, *(f"target.{name}" for name in FIGURES))
@@ -78,13 +84,13 @@ def metric_of(path: str) -> str | None:
     return None if match is None else match[1]
 
 
-def _filled(report: WriteReport | ReadReport | SpotCheckReport) -> dict[str, Any]:
-    """Return a report in which no latency is null for want of a value."""
+def _filled(report: _Report) -> _Report:
+    """Give a report one value of each latency, so that none is null."""
     for spec in fields(report):
         value = getattr(report, spec.name)
         if isinstance(value, Histogram):
             value.record_us(1)
-    return report.to_json()
+    return report
 
 
 def _leaves(path: str, value: object) -> Iterator[str]:

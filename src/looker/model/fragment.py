@@ -16,11 +16,11 @@ class FragmentState(IntEnum):
     """What is known of a pushed fragment; the value is what the ledger stores."""
 
     UNSENT = 0
-    """Generated, and not handed to the network."""
+    """No byte of it was sent: it is not stored."""
     ACKNOWLEDGED = 1
     """A success answer: every sample must come back."""
     REJECTED = 2
-    """An answer known to be atomic says that nothing was stored: nothing may come back."""
+    """The target said no: in doubt all the same, as INDETERMINATE."""
     INDETERMINATE = 3
     """Anything else: any subset may come back, what comes back must be exact."""
 

@@ -12,7 +12,7 @@ class Outcome(StrEnum):
 
     ACKNOWLEDGED = "acknowledged"
     RATE_LIMITED = "rate_limited"
-    """Nothing was stored; the same bytes may be sent later."""
+    """A rate limiter said so, before anything was stored; the same bytes are sent again."""
     TRANSIENT = "transient"
     """Perhaps stored, in part or whole; the same bytes are sent again."""
     NOT_SENT = "not_sent"
@@ -20,29 +20,40 @@ class Outcome(StrEnum):
     REPEATED = "repeated"
     """The target has newer or equal samples: the answer to a repeat of what it has stored."""
     TOO_LARGE = "too_large"
-    """The message can never fit as it is, parts of it may; nothing was stored."""
+    """The message can never fit as it is, parts of it may."""
     REFUSED = "refused"
-    """Refused as it is, for good; nothing was stored."""
+    """Refused as it is, for good, by a target that then stores nothing of it."""
     REFUSED_PART = "refused_part"
-    """Refused for good, and perhaps stored in part."""
+    """No acknowledgement, for good; the target may have stored it, in part or whole."""
 
     @property
-    def may_have_stored(self) -> bool:
-        """Whether this attempt may have left a copy, of a part at least."""
-        return self in _MAY_HAVE_STORED
+    def was_sent(self) -> bool:
+        """Whether the target, or who stands before it, may have got any of it.
+
+        Then it may be stored, whatever the answer was: it may be the answer to a repeat that
+        somebody in between made.
+        """
+        return self is not Outcome.NOT_SENT
+
+    @property
+    def may_leave_copy(self) -> bool:
+        """Whether a copy in the target may be put down to this attempt.
+
+        Not to one that a rate limiter turned away: of these there are too many in some runs.
+        """
+        return self not in _LEAVES_NONE
 
 
-_MAY_HAVE_STORED: Final = frozenset(
-    {Outcome.ACKNOWLEDGED, Outcome.TRANSIENT, Outcome.REPEATED, Outcome.REFUSED_PART}
-)
+_LEAVES_NONE: Final = frozenset({Outcome.NOT_SENT, Outcome.RATE_LIMITED})
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
     """An outcome, the reason in the target's words, and how long it asks to wait (s).
 
-    ``fitting`` is the share of the message that would fit, where the target's words tell.
-    ``suspect`` marks a rate-limited message that is larger than any burst is likely to be.
+    ``words`` are the target's alone, one line. ``limited`` tells that a rate limit is what is
+    waited for. ``fitting`` is the share of the message that would fit, where the target's words
+    tell. ``suspect`` marks a rate-limited message that is larger than any burst is likely to be.
     """
 
     outcome: Outcome
@@ -50,3 +61,5 @@ class Classified:
     retry_after_s: float | None = None
     fitting: float | None = None
     suspect: bool = False
+    words: str = ""
+    limited: bool = False

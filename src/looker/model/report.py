@@ -15,6 +15,7 @@ from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.limit import LimitedBy, ReadTimeSpent, TimeSpent
 from looker.model.mismatch import Findings, MismatchKind
+from looker.model.reasons import Reasons
 from looker.model.verdict import Verdict, worst
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ class WriteReport:
     do (``tail_s``). ``workers_s`` is the workers' time, ``throttled_s`` that part of it in which
     no stream was allowed to go on, ``generating_s`` that in which they were making messages;
     ``cpu_s`` is what they computed, ``loop_cpu_s`` the event loops' part of that. ``service`` is of
-    answers that accepted, ``refused_service`` of all others.
+    answers that accepted, ``refused_service`` of all others. ``samples_in_doubt`` were sent, in
+    part at least, and not acknowledged: only reading can tell what became of them.
     """
 
     times: PhaseTimes = field(default_factory=PhaseTimes)
     samples_acked: int = 0
+    samples_in_doubt: int = 0
     payload_bytes_acked: int = 0
     wire_bytes_sent: int = 0
     fragments_pushed: int = 0
@@ -83,6 +86,7 @@ class WriteReport:
     pushes_indeterminate: int = 0
     pushes_unresolved: int = 0
     responses_by_status: Counter[str] = field(default_factory=Counter)
+    reasons: Reasons = field(default_factory=Reasons)
     rate_limited_s: float = 0.0
     throttled_s: float = 0.0
     requesting_s: float = 0.0
@@ -119,6 +123,8 @@ class WriteReport:
                 mine.add(theirs)
             elif isinstance(mine, Counter):
                 mine.update(theirs)
+            elif isinstance(mine, Reasons):
+                mine.merge(theirs)
             elif isinstance(mine, int | float):
                 setattr(self, spec.name, mine + theirs)
         self.refusal = _first_text(self.refusal, other.refusal)
@@ -156,15 +162,21 @@ class WriteReport:
             return False
         return self.loop_delay.percentile_us(50) > 0.1 * self.service.percentile_us(50)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON-ready values."""
+    def to_json(self, read: ReadReport | None = None) -> dict[str, Any]:
+        """Return the figures as JSON-ready values; ``read`` is what was read back of the phase."""
         duration = self.times.duration_s
+        stored = None
+        if read is not None and not read.skipped:
+            stored = self.samples_acked + read.findings.n_optional_seen
         return {
             **self.times.to_json(),
             "samples_acked": self.samples_acked,
+            "samples_in_doubt": self.samples_in_doubt,
+            "samples_stored": stored,
             "payload_bytes_acked": self.payload_bytes_acked,
             "wire_bytes_sent": self.wire_bytes_sent,
             "samples_per_s": self.samples_per_s,
+            "samples_stored_per_s": None if stored is None else _rate(stored, duration),
             "payload_mb_per_s": _rate(self.payload_bytes_acked / 1e6, duration),
             "pushes_acked": self.pushes_acked,
             "pushes_retried": self.pushes_retried,
@@ -173,6 +185,7 @@ class WriteReport:
             "pushes_indeterminate": self.pushes_indeterminate,
             "pushes_unresolved": self.pushes_unresolved,
             "responses_by_status": dict(sorted(self.responses_by_status.items())),
+            "reasons_by_status": self.reasons.to_json(),
             "fragments_per_push_mean": _rate(self.fragments_pushed, self.n_pushes),
             "rate_limited_s": self.rate_limited_s,
             "throttled_s": self.throttled_s,
@@ -449,7 +462,7 @@ class CycleReport:
             "cycle": self.cycle,
             "generation": self.generation,
             "verdict": self.verdict.value,
-            "write": self.write.to_json(),
+            "write": self.write.to_json(self.read),
             "read": None if self.read is None else self.read.to_json(),
             "spot_check": None if self.spot_check is None else self.spot_check.to_json(),
         }

@@ -13,6 +13,7 @@ from looker.errors import ExitCode
 from looker.model.limit import LimitedBy, generator_advice
 from looker.model.report import ReadReport
 from looker.observe import terminal
+from looker.observe.doubt import resolved, words_of_target
 from looker.observe.examples import show_examples
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
             ("  queries", [_read(read, "queries") for read in reads]),
             *_query_rows(reads),
             *_visibility(reads),
+            *_found_of_doubt(reads),
             (
                 "  fragments proved by checksum",
                 [_read(read, "fragments_proved_by_checksum") for read in reads],
@@ -200,6 +202,7 @@ def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, l
         ("  pushes rejected", "pushes_rejected"),
         ("  pushes indeterminate", "pushes_indeterminate"),
         ("  pushes unresolved", "pushes_unresolved"),
+        (f"  {unit} in doubt", "samples_in_doubt"),
         ("  forward leaps", "forward_leaps"),
         (f"  {unit} out of order", "out_of_order_sent"),
         (f"  {unit} sent again", "duplicates_sent"),
@@ -207,6 +210,11 @@ def _write_rows(writes: list[Mapping[str, Any]], unit: str) -> list[tuple[str, l
     ):
         if any(write[key] for write in writes):
             rows.append((name, [_count(write[key]) for write in writes]))
+    if any(write["samples_in_doubt"] and write["samples_stored"] is not None for write in writes):
+        # what was acknowledged, and what reading has found beside it
+        rates = [write["samples_stored_per_s"] for write in writes]
+        cells = [_NONE if rate is None else _count(rate) for rate in rates]
+        rows.insert(3, ("    with what was found stored", cells))
     return rows
 
 
@@ -250,6 +258,14 @@ def _query_rows(reads: Sequence[Mapping[str, Any] | None]) -> list[tuple[str, li
     return rows + _share_rows("readers'", [read["limited_by_shares"] for read in parts])
 
 
+def _found_of_doubt(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
+    """Return the row of what was found though it was never acknowledged, if anything was."""
+    key = "samples_indeterminate_found"
+    if not any(read is not None and read[key] for read in reads):
+        return []
+    return [("  found of what was in doubt", [_read(read, key) for read in reads])]
+
+
 def _visibility(reads: list[Mapping[str, Any] | None]) -> list[tuple[str, list[str]]]:
     """Return the rows about what was not there when first asked for, if there was any."""
     if not any(read is not None and read["streams_awaited"] for read in reads):
@@ -290,7 +306,10 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     style = _STYLES[verdict]
     if verdict == "passed" and report["exit_code"] not in (ExitCode.PASSED, ExitCode.THRESHOLD):
         style = "bold yellow"
-    lines.append(Text(f"{verdict}: {_said(report, unit)}", style=style))
+    writes = _sums(report, "write")
+    in_doubt = resolved(report, writes, reads, unit)
+    said = "; ".join(filter(None, (_said(report, unit), in_doubt)))
+    lines.append(Text(f"{verdict}: {said}", style=style))
     if verdict != "passed" and _how(reads) in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
     if report["totals"]["write"] is None:
@@ -308,6 +327,10 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     ]
     held_back = {read["limited_by"] for read in reads} & _READING_HELD_BACK.keys()
     lines += [Text(_READING_HELD_BACK[limit], style="yellow") for limit in sorted(held_back)]
+    lines += [
+        Text(f"the target said: {line}", style="dim")
+        for line in words_of_target(writes, passed=verdict == "passed")
+    ]
     return [*lines, *_ends(report)]
 
 

@@ -43,7 +43,7 @@ class SumsOfSending(ChecksumLedger):
         of_cycle = np.ones(len(rows), np.bool_) if cycle is None else rows["cycle"] == cycle
         n_proved = int((as_sent & of_cycle).sum())
         found.n_validated += int((as_sent & of_cycle & required).sum()) * self._n_samples
-        found.n_optional_seen += int((as_sent & ~required).sum()) * self._n_samples
+        found.n_optional_seen += int((as_sent & of_cycle & ~required).sum()) * self._n_samples
         corrupt = np.flatnonzero(complete & ~as_sent)
         found.add(MismatchKind.CORRUPT, len(corrupt) * self._n_samples)
         scheme = self._content.scheme

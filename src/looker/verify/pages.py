@@ -158,18 +158,17 @@ def pages(
 
     ``rows`` (LEDGER_DTYPE) are all rows of the selected streams in ``window``, of any cycle;
     ``row_numbers`` (the same length) is what expectations call them by. Only the time range of
-    ``cycle`` is read, or that of all cycles (None), with that of fragments that were refused:
-    nothing of them may be there. Where the window has an end, the pages reach it, unless the
-    selection is of one stream that may have later samples (``is_open``).
+    ``cycle`` is read, or that of all cycles (None), with that of fragments that were refused.
+    Where the window has an end, the pages reach it, unless the selection is of one stream that may
+    have later samples (``is_open``).
     """
     current = _of_cycle(rows, cycle)
     if not current.any():
         return
     n_samples, step_ns = content.n_samples, content.step_ns
     width = (n_samples - 1) * step_ns
-    wanted = rows["state"] != FragmentState.REJECTED
-    order = np.argsort(rows["start_ns"][wanted], kind="stable")
-    candidates, numbers = rows[wanted][order], row_numbers[wanted][order]
+    order = np.argsort(rows["start_ns"], kind="stable")
+    candidates, numbers = rows[order], row_numbers[order]
     starts = candidates["start_ns"]
     of_cycle = np.sort(rows["start_ns"][current])
     cuts = tile(of_cycle, n_samples, step_ns, limits.max_samples)

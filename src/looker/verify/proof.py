@@ -57,7 +57,7 @@ def count_exact(expectation: Expectation, exact: NDArray[np.int64], findings: Fi
         return
     findings.n_expected += int(expectation.counts[chosen].sum())
     findings.n_validated += int(exact[chosen].sum())
-    findings.n_optional_seen += int(exact[~expectation.required].sum())
+    findings.n_optional_seen += int(exact[expectation.counted & ~expectation.required].sum())
 
 
 def proof_of_all(

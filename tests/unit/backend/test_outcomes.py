@@ -46,7 +46,7 @@ def outcome(product: Product, status: int, text: str = "", **more: object) -> Ou
         (Product.LOKI, 400, "entry too far behind", Outcome.REFUSED_PART),
         (Product.LOKI, 422, "", Outcome.REFUSED),
         (Product.LOKI, 401, "no org id", Outcome.REFUSED),
-        (Product.LOKI, 302, "", Outcome.REFUSED),
+        (Product.LOKI, 302, "", Outcome.REFUSED_PART),
         (Product.LOKI, 503, "Ingester not ready", Outcome.TRANSIENT),
         (Product.LOKI, 500, "context deadline exceeded", Outcome.TRANSIENT),
         (Product.LOKI, 408, "", Outcome.TRANSIENT),
@@ -85,6 +85,141 @@ def test_after_an_ambiguous_attempt_the_same_answer_means_it_was_stored_before(
 ) -> None:
     assert outcome(product, 400, text, ambiguous=True) is Outcome.REPEATED
     assert outcome(product, 400, text) is not Outcome.REPEATED
+
+
+CONFLICTS = (
+    "store locally for endpoint 127.0.0.1:10901: conflict",
+    "rpc error: code = AlreadyExists desc = store locally: add 5 samples: out of order sample",
+    "<html><head><title>409 Conflict</title></head></html>",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", CONFLICTS)
+def test_a_conflict_means_stored_before_where_it_answers_a_repeat(text: str) -> None:
+    """Field case 1: Thanos stores, answers 503 for want of a quorum, then 409."""
+    assert outcome(Product.CORTEX, 409, text, ambiguous=True) is Outcome.REPEATED
+    assert outcome(Product.CORTEX, 409, text) is Outcome.REFUSED_PART
+
+
+@pytest.mark.parametrize("status", [400, 403, 409, 412, 422])
+def test_words_count_more_than_the_status_that_a_gateway_has_put_before_them(status: int) -> None:
+    for text in ("out of order sample", "too old sample", "err-mimir-sample-duplicate-timestamp"):
+        assert outcome(Product.MIMIR, status, text, ambiguous=True) is Outcome.REPEATED
+    assert outcome(Product.MIMIR, status, "go away", ambiguous=True) is not Outcome.REPEATED
+
+
+def test_a_conflict_of_another_kind_is_no_repeat() -> None:
+    text = "the tenant is locked for maintenance"
+    assert outcome(Product.CORTEX, 409, text, ambiguous=True) is Outcome.REFUSED_PART
+
+
+def test_labels_are_no_words_of_the_target() -> None:
+    text = 'invalid label in series {a="out of order", b="rate limit", c="body too large"}'
+    assert outcome(Product.CORTEX, 400, text, ambiguous=True) is Outcome.REFUSED_PART
+
+
+@pytest.mark.parametrize("status", [201, 203, 205, 206, 207, 226, 260, 299, 300, 303, 304])
+@pytest.mark.parametrize("text", ["", "ok", "stored"])
+def test_another_success_or_a_redirect_neither_acknowledges_nor_refuses(
+    status: int, text: str
+) -> None:
+    """Field cases 2 and 45."""
+    found = classify(Product.PROMETHEUS, status, text.encode(), retry_after_s=None, ambiguous=False)
+    assert found.outcome is Outcome.REFUSED_PART
+    assert "no acknowledgement: 200, 202 and 204 are" in found.reason
+    assert found.words == text
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "replicas did not match, rejecting sample: replica=r2, elected=r1",
+        "<!DOCTYPE html><html><head><title>Sign in</title></head></html>",
+        " \n<html><body>welcome</body></html>",
+        '{"error": "no quorum"}',
+        '{"status": "error", "errorType": "bad_data"}',
+        '{"status":"fail"}',
+        '{"code": 503}',
+        '{"partialSuccess": {"rejectedDataPoints": "7"}}',
+        '[{"items": [{"errors": ["x"]}]}]',
+        '{"success": false}',
+        "sample out of order, ignored",
+        "quota exceeded",
+        "deduplicated",
+        "Access denied",
+        "please log in",
+    ],
+)
+def test_a_success_whose_words_say_the_contrary_is_no_acknowledgement(
+    status: int, text: str
+) -> None:
+    """Field case 3: Cortex' HA tracker drops samples with 202."""
+    found = classify(Product.CORTEX, status, text.encode(), retry_after_s=None, ambiguous=False)
+    assert found.outcome is Outcome.REFUSED_PART
+    assert " ".join(text.split()) in found.reason
+    assert "these words is no acknowledgement" in found.reason
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ok",
+        "OK\n",
+        "{}",
+        "null",
+        "accepted",
+        "Success",
+        '{"status":"success"}',
+        '{"status": 200, "errors": [], "failed": 0, "error": null}',
+        '{"code":0,"result":"ok","rejected":"0"}',
+        '{"accepted": 100, "dropped": 0}',
+        "written 100 samples, no errors",
+        "samples=100 rejected=0",
+    ],
+)
+def test_a_success_is_an_acknowledgement_whatever_kind_words_come_with_it(
+    status: int, text: str
+) -> None:
+    assert outcome(Product.CORTEX, status, text) is Outcome.ACKNOWLEDGED
+
+
+@pytest.mark.parametrize("status", [400, 403, 429, 503, 529])
+def test_a_rate_limit_is_known_by_its_words_under_any_status(status: int) -> None:
+    """Field case 11: Mimir answers 529 if it is told to."""
+    found = classify(
+        Product.MIMIR, status, MIMIR_RATE.encode(), retry_after_s=3.0, ambiguous=False, n_samples=9
+    )
+    assert (found.outcome, found.limited, found.retry_after_s) == (Outcome.RATE_LIMITED, True, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "limited"),
+    [
+        (429, "", True),
+        (429, "Per stream rate limit exceeded (limit: 3MB/sec)", True),
+        (403, '{"message":"API rate limit exceeded"}', True),
+        (503, "Please reduce your request rate.", True),
+        (503, "the ingester exceeded the samples ingestion rate limit", True),
+        (200, '{"error":"rate limit exceeded"}', True),
+        (529, "", False),
+        (503, "Ingester not ready", False),
+    ],
+)
+def test_a_gateways_rate_limit_may_have_let_a_part_pass(
+    status: int, text: str, limited: bool
+) -> None:
+    found = classify(Product.LOKI, status, text.encode(), retry_after_s=None, ambiguous=False)
+    assert (found.outcome, found.limited) == (Outcome.TRANSIENT, limited)
+
+
+def test_no_number_of_series_becomes_less_by_waiting() -> None:
+    for status in (400, 429):
+        text = "per-user series limit of 5 exceeded (err-mimir-max-series-per-user)"
+        assert outcome(Product.MIMIR, status, text) is Outcome.REFUSED_PART
 
 
 def test_another_bad_request_is_no_repeat() -> None:

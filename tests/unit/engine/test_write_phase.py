@@ -38,7 +38,7 @@ class FakeClient:
         self.first_came = asyncio.Event()
         self.push_pauses = Pauses()
 
-    async def push(self, body: memoryview, n_samples: int) -> PushResult:
+    async def push(self, body: memoryview, n_samples: int, *, again: bool = False) -> PushResult:
         assert len(body) > 0
         assert n_samples == 2
         self.under_way += 1

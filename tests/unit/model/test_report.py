@@ -15,6 +15,7 @@ from looker.model.config import VerifyMode
 from looker.model.histogram import Histogram
 from looker.model.limit import ReadTimeSpent, TimeSpent
 from looker.model.mismatch import Findings, MismatchExample, MismatchKind
+from looker.model.reasons import Reasons
 from looker.model.report import (
     CycleReport,
     PhaseTimes,
@@ -52,12 +53,25 @@ def histograms(draw: st.DrawFn) -> Histogram:
 counters = st.dictionaries(st.sampled_from(["200", "204", "429", "reset"]), st.integers(1, 99)).map(
     Counter
 )
+
+
+@st.composite
+def reasons(draw: st.DrawFn) -> Reasons:
+    """More texts than are kept, at times; some of them differ in numbers only."""
+    found = Reasons()
+    said = st.tuples(st.sampled_from(["200", "500", "ReadTimeout"]), st.text("ab1", max_size=3))
+    for status, text in draw(st.lists(said, max_size=12)):
+        found.note(status, text)
+    return found
+
+
 write_reports = st.builds(
     WriteReport,
     times=times(),
     **dict.fromkeys(
         (
             "samples_acked",
+            "samples_in_doubt",
             "payload_bytes_acked",
             "wire_bytes_sent",
             "fragments_pushed",
@@ -81,6 +95,7 @@ write_reports = st.builds(
         seconds,
     ),
     responses_by_status=counters,
+    reasons=reasons(),
     service=histograms(),
     push=histograms(),
     loop_delay=histograms(),

@@ -28,7 +28,8 @@ def totals() -> dict[str, Any]:
     write = WriteReport(samples_acked=3_000_000, cpu_s=1.5)
     write.service.record_us(2000)
     write.responses_by_status["429"] = 7
-    return {"write": write.to_json(), "read": ReadReport().to_json(), "spot_check": None}
+    read = ReadReport()
+    return {"write": write.to_json(read), "read": read.to_json(), "spot_check": None}
 
 
 def test_every_path_is_a_number_of_the_report() -> None:
