@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.analysis.likeness import named, unlike
-from looker.analysis.metrics import DEFAULT_METRICS, Better, better
+from looker.analysis.metrics import DEFAULT_CONFIDENCE, DEFAULT_METRICS, Better, better
 from looker.analysis.sides import ALL_POINTS, CONTENDER
 from looker.analysis.soundness import order_warning, spread_warning, target_of, warnings_of
 from looker.analysis.statistics import (
@@ -185,7 +185,7 @@ def compare(
     notes: Sequence[str] = (),
     metrics: Sequence[str] = (),
     thresholds: Sequence[Threshold] = (),
-    confidence: float = 0.95,
+    confidence: float = DEFAULT_CONFIDENCE,
     force: bool = False,
 ) -> Comparison:
     """Compare; ``metrics`` are whole paths, or none for the usual ones; ``notes`` come along.
@@ -316,11 +316,14 @@ def _contests(
 
 
 def _refuse_twice(group: Sequence[Match]) -> None:
-    place: dict[Path, Side] = {}
-    for side in _distinct(side for match in group for side in (match.baseline, match.contender)):
+    # of a sweep, each contender has a baseline of its own: the runs that both have
+    roles: list[tuple[int, Side]] = [(0, match.baseline) for match in group]
+    roles += [(number, match.contender) for number, match in enumerate(group, 1)]
+    place: dict[Path, tuple[int, Side]] = {}
+    for role, side in roles:
         for report in side.reports:
-            other = place.setdefault(report.path.resolve(), side)
-            if other is not side:
+            before, other = place.setdefault(report.path.resolve(), (role, side))
+            if before != role:
                 raise UsageError(CONTENDER, f"{report.path} is in {other.name} and in {side.name}")
 
 

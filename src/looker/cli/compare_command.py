@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from looker.analysis.metrics import DEFAULT_CONFIDENCE
 from looker.errors import ExitCode, UsageError
 
 MIN_CONFIDENCE: Final = 0.5
@@ -55,7 +56,7 @@ def compare_command(
     confidence: Annotated[
         float,
         typer.Option(help="How certain a difference must be, after correction, to count as shown."),
-    ] = 0.95,
+    ] = DEFAULT_CONFIDENCE,
     force: Annotated[
         bool,
         typer.Option(

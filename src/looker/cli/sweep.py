@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from looker.analysis.foresight import foreseen
 from looker.cli.arguments import USAGE_ERROR, key_aliases
 from looker.cli.ending import code_of
 from looker.cli.environment import as_list
@@ -40,6 +41,7 @@ from looker.sweep.view import SweepView
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from looker.analysis.foresight import Foresight
     from looker.model.config import RunConfig
     from looker.sweep.plan import Plan, SweepRun
 
@@ -52,8 +54,10 @@ _HELD_BACK: Final = {signal.SIGINT, signal.SIGTERM}
 def sweep(file: Path, out: Path, *, again: bool) -> ExitCode:
     """Run what is not done yet (``again``: and what failed); return the gravest exit code."""
     _drop_environment()
-    plan, store = _checked_plan(file), SweepStore(out)
+    (plan, foresight), store = _checked_plan(file), SweepStore(out)
     store.refuse_if_foreign(plan, again=again)
+    if not foresight.is_enough:
+        LOG.warning("%s", foresight.told())
     with store.locked():
 
         def failed(one: SweepRun) -> bool:
@@ -81,7 +85,7 @@ def sweep(file: Path, out: Path, *, again: bool) -> ExitCode:
 def show_plan(file: Path, out: Path) -> None:
     """Print what would be run, in order, and how to run each by hand."""
     _drop_environment()
-    plan, store = _checked_plan(file), SweepStore(out)
+    (plan, foresight), store = _checked_plan(file), SweepStore(out)
     store.refuse_if_foreign(plan)
     console = Console(highlight=False)
     table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
@@ -107,7 +111,9 @@ def show_plan(file: Path, out: Path) -> None:
             if one.target.stop is not None:
                 _show(console, f"stop: {one.target.stop}")
     n_runs = len(plan.runs)
-    console.print(f"\n{n_runs} runs, {n_done} of them done; nothing was run")
+    console.print()
+    _show(console, foresight.told())
+    _show(console, f"{n_runs} runs, {n_done} of them done; nothing was run")
 
 
 def _show(console: Console, line: str) -> None:
@@ -115,11 +121,14 @@ def _show(console: Console, line: str) -> None:
     console.print(Text(one_line(presentable(line), len(line))), soft_wrap=True)
 
 
-def _checked_plan(file: Path) -> Plan:
-    """Return the plan of a file of which every run has a sound configuration."""
+def _checked_plan(file: Path) -> tuple[Plan, Foresight]:
+    """Return the plan of a file of which every run has a sound configuration.
+
+    And what its repeats will be able to show.
+    """
     known = dict.fromkeys(name for mode in Mode for name in _parameters(mode))
     definition = read_definition(file, list(known), key_aliases())
-    plan = plan_of(definition)
+    plan, configs = plan_of(definition), []
     for one in plan.runs:
         if one.repeat == 1:
             try:
@@ -130,7 +139,13 @@ def _checked_plan(file: Path) -> Plan:
             # what a server prints, or a run says, is shown here as well
             keep_secrets_of(config.url)
             keep_secrets_of(config.target_metrics_url)
-    return plan
+            configs.append(config)
+    return plan, foreseen(
+        configs,
+        n_repeats=definition.repeats,
+        n_points=len(plan.points),
+        n_targets=len(definition.targets),
+    )
 
 
 def _drop_environment() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Table = Mapping[str, Any]
 
 DEFAULT_REPEATS: Final = 10
-"""With eight figures and two targets, nine pairs are the fewest that can show a difference."""
+"""With nine figures and two targets, nine pairs are the fewest that can show a difference."""
 MAX_RUNS: Final = 100_000
 _MAX_NAME_CHARS: Final = 100
 _TARGET_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._+-]{{0,{_MAX_NAME_CHARS - 1}}}")
