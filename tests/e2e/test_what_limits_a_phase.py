@@ -190,3 +190,28 @@ def test_each_moment_of_a_writer_is_of_one_kind(target: str) -> None:
     # between two messages nothing is done that takes time
     assert shares["other"] < 0.2
     assert write.writers_s == pytest.approx(2 * write.workers_s)
+
+
+def test_steady_messages_of_many_series_are_full(target: str) -> None:
+    """Field case 36: what 500 series in a message came to was 4.7."""
+    config = run_config(
+        target,
+        n_streams=100,
+        n_samples_per_fragment=1,
+        n_fragments_per_message=50,
+        step_ns=NS_PER_S // 5,
+        min_lag_s=10.0,
+        # so that there is no backlog at the beginning
+        max_lag_s=11.0,
+        stop_after_n_fragments=None,
+        stop_after_n_seconds=4.0,
+        batch_deadline_ms=30_000.0,
+    )
+    write = only_cycle(run_engine(config).cycles()).write
+    plain = write.to_json()
+    assert write.pushes_acked > 10
+    assert plain["fragments_per_push_mean"] == 50
+    shares = plain["limited_by_shares"]
+    # what messages wait for is wall time, and has a share of its own
+    assert plain["limited_by"] == "throttle"
+    assert shares["batch_deadline"] > 0.3 > shares["generator"]

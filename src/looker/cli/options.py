@@ -111,6 +111,7 @@ class Options:
     out_of_order_fraction: float = 0.0
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
+    batch_deadline_ms: float = 0.0
     fail_if: tuple[str, ...] = ()
     target_metrics_url: str | None = None
     target_metrics: tuple[str, ...] = ()
@@ -196,6 +197,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         duplicate_fraction=given.duplicate_fraction,
         id_is_given=given.invocation_id is not None,
         request_timeout_s=given.request_timeout_s,
+        batch_deadline_ms=given.batch_deadline_ms,
         fail_if=given.fail_if,
         target_metrics_url=given.target_metrics_url,
         target_metrics=given.target_metrics,

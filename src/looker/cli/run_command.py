@@ -68,6 +68,14 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
                 help="Fragments, of different streams, in one push message.",
             ),
         ] = 1,
+        batch_deadline_ms: Annotated[
+            float,
+            _option(
+                "--batch-deadline-ms",
+                help="Let a message wait so long for more fragments, until it has all of them; 0"
+                " sends what is ready.",
+            ),
+        ] = 0.0,
         n_chars_per_msg: Annotated[
             int,
             _option(
@@ -509,6 +517,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
             out_of_order_fraction=out_of_order_fraction,
             duplicate_fraction=duplicate_fraction,
             request_timeout_s=request_timeout_seconds,
+            batch_deadline_ms=batch_deadline_ms,
             fail_if=tuple(fail_if or ()),
             target_metrics_url=target_metrics_url,
             target_metrics=tuple(target_metric or ()),

@@ -102,7 +102,11 @@ class Cause(IntEnum):
     """Wall time allows no stream another fragment, but for those that messages are made of."""
     STREAMS = 2
     """Every stream has its fragments under way: their answers have to come first."""
-    ENDED = 3
+    FILLING = 3
+    """A message waits for more fragments, which wait for answers."""
+    FILLING_THROTTLED = 4
+    """The same, but they wait for wall time."""
+    ENDED = 5
 
 
 class MessageSource:
@@ -130,8 +134,13 @@ class MessageSource:
         n_writers: int,
         clock: Clock,
         wake: Callable[[], None],
+        batch_deadline_ns: int = 0,
     ) -> None:
-        """``wake`` is called from the thread whenever there is news for the event loop."""
+        """``wake`` is called from the thread whenever there is news for the event loop.
+
+        For up to ``batch_deadline_ns`` a message waits for ``n_fragments_per_message`` fragments,
+        unless no more can come in this cycle.
+        """
         self._population = population
         self._encoder = encoder
         self._ledger = ledger
@@ -141,6 +150,8 @@ class MessageSource:
         self._max_queued = max(2, 2 * n_writers)
         self._clock = clock
         self._wake = wake
+        self._batch_deadline_ns = batch_deadline_ns
+        self._filling_since_ns: int | None = None
         self._queue: deque[Message] = deque()
         self._answered: deque[Message] = deque()
         # each is counted up by one thread only
@@ -260,7 +271,10 @@ class MessageSource:
             self.wall_went_back_ns = max(self.wall_went_back_ns, newest_wall_ns - now_ns)
             newest_wall_ns = max(newest_wall_ns, now_ns)
             n_wanted = self._per_message * n_messages
-            picked = self._population.pick(n_wanted, now_ns)
+            n_allowed = self._fill(n_wanted, now_ns)
+            if not n_allowed:
+                continue
+            picked = self._population.pick(n_allowed, now_ns)
             if picked is None:
                 if self._population.exhausted():
                     return
@@ -307,10 +321,46 @@ class MessageSource:
         Where they are all that wall time allows, making them faster would yield no more of them.
         """
         if len(picked.batch) < n_wanted:
-            ready_ns = self._population.next_ready_ns(now_ns)
+            ready_ns = (
+                self._population.outlook(self._per_message, now_ns).enough_ns
+                if self._batch_deadline_ns
+                else self._population.next_ready_ns(now_ns)
+            )
             if ready_ns is not None and ready_ns > now_ns:
                 return Cause.THROTTLED
         return Cause.GENERATING
+
+    def _fill(self, n_wanted: int, now_ns: int) -> int:
+        """Return how many fragments may be taken now; 0 after some waiting for more.
+
+        Whole messages are taken at once. What is left over waits from then on, or from when it is
+        seen first; where it is all that can still come in this cycle, it goes.
+        """
+        if not self._batch_deadline_ns:
+            return n_wanted
+        since_ns, self._filling_since_ns = self._filling_since_ns, None
+        n_full = self._per_message
+        outlook = self._population.outlook(n_full, now_ns)
+        monotonic_ns = self._clock.monotonic_ns()
+        if outlook.n_ready >= n_full:
+            if outlook.n_ready % n_full:
+                self._filling_since_ns = monotonic_ns
+            return min(n_wanted, outlook.n_ready // n_full * n_full)
+        if not outlook.n_ready or outlook.n_ready >= outlook.n_unfinished:
+            return n_wanted
+        if since_ns is None:
+            since_ns = monotonic_ns
+        wait_ns = since_ns + self._batch_deadline_ns - monotonic_ns
+        if wait_ns <= 0:
+            return n_wanted
+        self._filling_since_ns = since_ns
+        enough_ns = outlook.enough_ns
+        self._enter(Cause.FILLING if enough_ns is None else Cause.FILLING_THROTTLED)
+        if enough_ns is not None:
+            wait_ns = min(wait_ns, enough_ns - now_ns)
+        timeout_s = min(_LONGEST_WAIT_S, wait_ns / 1e9)
+        self._wait(_Wants.ANSWERS, lambda: bool(self._answered), timeout_s)
+        return 0
 
     def _wait_for_room(self) -> bool:
         while not self._stopping and not self._has_room():

@@ -13,6 +13,7 @@ from looker.engine.disorderly import Disorderly
 from looker.engine.source import MessageSource
 from looker.engine.writer_times import WriterTimes
 from looker.generate.mixer import mix64
+from looker.model.config import NS_PER_MS
 from looker.model.fragment import FragmentState
 from looker.model.report import PhaseTimes, WriteReport
 
@@ -112,6 +113,7 @@ class WritePhase:
             n_fragments_per_message=config.n_fragments_per_message,
             body_bytes_estimate=config.payload_bytes_per_fragment * config.n_fragments_per_message,
             n_writers=self._n_writers,
+            batch_deadline_ns=int(config.batch_deadline_ms * NS_PER_MS),
             clock=self._clock,
             wake=lambda: _call_soon(loop, self._hand_out),
         )

@@ -70,6 +70,8 @@ class WriterTimes:
         report.starved_generator_s = waited_s[Cause.GENERATING]
         report.starved_throttle_s = waited_s[Cause.THROTTLED]
         report.starved_streams_s = waited_s[Cause.STREAMS] + self._surplus.at(now_ns) / 1e9
+        report.batching_throttled_s = waited_s[Cause.FILLING_THROTTLED]
+        report.batching_s = waited_s[Cause.FILLING] + report.batching_throttled_s
         report.tail_s = waited_s[Cause.ENDED] + self.ended.at(now_ns) / 1e9
         report.throttled_s = spent_ns[Cause.THROTTLED] / 1e9
 

@@ -108,6 +108,19 @@ class Picked:
     n_leaps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """How many streams may go on now, and when a wanted number of them may.
+
+    ``enough_ns`` is that wall time, where only time has to pass until then; None where answers have
+    to come first. ``n_unfinished`` streams have fragments left in this cycle.
+    """
+
+    n_ready: int
+    enough_ns: int | None
+    n_unfinished: int
+
+
 class Population:
     """Streams ``first`` to ``first + n - 1`` of a generation: about 13 bytes for each.
 
@@ -192,6 +205,24 @@ class Population:
             if (open_ := self._open(part)).any()
         ]
         return min(earliest, default=None)
+
+    def outlook(self, n_wanted: int, now_ns: int) -> Outlook:
+        """Return how many streams are ready, and when ``n_wanted`` are."""
+        n_unfinished = self.n
+        if self._limits is not None:
+            n_unfinished = int(np.count_nonzero(self.n_fragments < self._limits))
+        n_ready, earliest = 0, np.empty(0, np.int64)
+        for part in _blocks(self.n):
+            open_ = self._open(part)
+            if not open_.any():
+                continue
+            ready_ns = self.coupling.ready_at(self._places_ns(part)[open_], now_ns)
+            n_ready += int(np.count_nonzero(ready_ns <= now_ns))
+            earliest = np.concatenate((earliest, ready_ns))
+            if len(earliest) > n_wanted:
+                earliest = np.partition(earliest, n_wanted - 1)[:n_wanted]
+        enough_ns = int(earliest.max()) if len(earliest) == n_wanted else None
+        return Outlook(n_ready, enough_ns, n_unfinished)
 
     def resolve(self, streams: NDArray[np.uint32]) -> None:
         """Note that a fragment of each of these streams has been answered for."""

@@ -140,6 +140,7 @@ class RunConfig:
     out_of_order_fraction: float = 0.0
     duplicate_fraction: float = 0.0
     request_timeout_s: float = 60.0
+    batch_deadline_ms: float = 0.0
     fail_if: tuple[str, ...] = ()
     target_metrics_url: str | None = None
     target_metrics: tuple[str, ...] = ()
@@ -350,6 +351,12 @@ def _check_times(config: RunConfig) -> None:
     seconds = config.stop_after_n_seconds
     if seconds is not None and not 0 < seconds < 10**9:
         raise UsageError("--stop-write-after-n-seconds", f"must be positive, not {seconds:g}")
+    _check_durations(config)
+    _check_lags(config, width_s)
+    _check_disorder(config)
+
+
+def _check_durations(config: RunConfig) -> None:
     every_s = config.spot_check_every_s
     if every_s is not None and not 0.1 <= every_s < 10**9:
         raise UsageError("--spot-check-every", f"must be at least 0.1 s, not {every_s:g}")
@@ -362,8 +369,11 @@ def _check_times(config: RunConfig) -> None:
             "--request-timeout-seconds",
             f"must be from 0.001 to 86400, not {config.request_timeout_s:g}",
         )
-    _check_lags(config, width_s)
-    _check_disorder(config)
+    if not 0 <= config.batch_deadline_ms <= 3_600_000:
+        raise UsageError(
+            "--batch-deadline-ms",
+            f"must be from 0 to 3600000 (an hour), not {config.batch_deadline_ms:g}",
+        )
 
 
 def _check_disorder(config: RunConfig) -> None:
