@@ -22,7 +22,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 import referee
 from looker.backend.api import RemoteReadApi, Target
-from looker.backend.discovery import _discover
+from looker.backend.discovery import _discover, _Use
 from looker.backend.outcomes import Product, classify
 from looker.backend.probe import Probe, Reply
 from looker.backend.transport import Answer
@@ -483,6 +483,7 @@ class _FuzzedProbe(Probe):
     def __init__(self, raw: bytes) -> None:
         self.base = "http://target.test"
         self.skew_s = None
+        self._headers = {}
         self._raw = raw
 
     def __enter__(self) -> Self:
@@ -501,7 +502,8 @@ class _FuzzedProbe(Probe):
         text = date.decode("utf-8", "surrogateescape")
         code = int(status) if status.isdigit() and len(status) == 3 else 200
         self._note_skew({"Date": text}, 1_700_000_000.0)
-        return Reply(code, {"Date": text, "Content-Type": text}, content)
+        headers = {"Date": text, "Content-Type": text, "Location": text}
+        return Reply(code, headers, content, self.base + path)
 
 
 def _preflight() -> Surface:
@@ -514,6 +516,8 @@ def _preflight() -> Surface:
             (Mode.METRICS, ReadApi.QUERY),
         )
     ]
+    # these only write
+    modes += [replace(one, skip_read=True) for one in modes]
 
     def check(raw: bytes) -> bool:
         taken = False
@@ -524,7 +528,7 @@ def _preflight() -> Surface:
                     _FuzzedProbe(raw),
                     "http://target.test",
                     None,
-                    read_only=False,
+                    use=_Use(writes=True, reads=not one.skip_read),
                     embedded=False,
                 )
             except TargetError as error:
@@ -547,7 +551,12 @@ def _preflight() -> Surface:
         *(b'{"version":"3.4","revision":"abc"}', b"{}", b"ready\n"),
         b"limits_config:\n  ingestion_rate_mb: 4\n  max_entries_limit_per_query: 5000\n",
         b'loki_build_info{branch="x",revision="r1",version="3.4"} 1\n',
-        *(ok, flags.encode(), yaml.encode(), b'{"data":{"resultType":"scalar"}}'),
+        *(
+            ok,
+            flags.encode(),
+            yaml.encode(),
+            b'{"status":"success","data":{"resultType":"scalar"}}',
+        ),
     )
     whole = b"\x1e".join(b"200 " + date + body for body in bodies)
     cortex = whole.replace(b"200 " + date + ok, b"404 " + date + b"404 page not found")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
+from looker.backend.credentials import token_file
 from looker.backend.outcomes import Product, classify
 from looker.backend.sizes import fitting_share
 from looker.errors import DecodeError, TargetError
@@ -19,6 +20,7 @@ from looker.wire.snappy import compress, decompress, uncompressed_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from looker.backend.transport import Answer
     from looker.model.outcome import Classified
@@ -51,7 +53,8 @@ class Target:
 
     ``limits`` are what it tells of them, as text; ``external_labels`` those that Prometheus adds
     to each series in remote read.
-    ``read_api`` is decided (not ``AUTO``) for metrics. ``embedded`` tells that it is Looker's own.
+    ``read_api`` is decided (not ``AUTO``) for metrics. ``authorization`` is the header at first; of
+    a token in ``token_file`` it may change. ``embedded`` tells that it is Looker's own.
     """
 
     url: str
@@ -68,6 +71,12 @@ class Target:
     clock_skew_s: float | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
     external_labels: tuple[tuple[str, str], ...] = ()
+    token_file: Path | None = None
+
+    @property
+    def is_logs(self) -> bool:
+        """Whether it is asked in Loki's way, whatever product it is."""
+        return self.read_api is ReadApi.AUTO or self.product is Product.LOKI
 
     @property
     def max_entries(self) -> int | None:
@@ -77,12 +86,15 @@ class Target:
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request; what they hold in secret is kept so from then on."""
-        keep_authorization(self.authorization)
+        authorization = self.authorization
+        if self.token_file is not None:
+            authorization = token_file(self.token_file).header()
+        keep_authorization(authorization)
         headers = {}
         if self.tenant is not None:
             headers["X-Scope-OrgID"] = self.tenant
-        if self.authorization is not None:
-            headers["Authorization"] = self.authorization
+        if authorization is not None:
+            headers["Authorization"] = authorization
         return headers
 
 
@@ -278,7 +290,7 @@ _REMOTE_WRITE_HEADERS: Final = {
 
 def api_for(target: Target) -> Api:
     """Return how to write to and read from a target."""
-    if target.product is Product.LOKI:
+    if target.is_logs:
         return LokiApi(target)
     if target.read_api is ReadApi.QUERY:
         return QueryApi(target)

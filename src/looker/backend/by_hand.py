@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from looker.backend.outcomes import Product
 from looker.model.config import NS_PER_MS, NS_PER_S
 from looker.model.labels import UNIQUENAME, selector_text
 from looker.model.mismatch import rfc3339_ns
@@ -57,7 +56,7 @@ def by_hand(
     if example.timestamp_ns is not None:
         around_ns = min(_STEPS_AROUND * config.step_ns, _MAX_AROUND_NS)
         since_ns, until_ns = example.timestamp_ns - around_ns, example.timestamp_ns + around_ns
-    is_loki = target.product is Product.LOKI
+    is_loki = target.is_logs
     path = target.query_path
     if example.timestamp_ns is None:
         path = path.rpartition("/")[0] + "/series"

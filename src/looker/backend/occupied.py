@@ -10,11 +10,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
-from looker.backend.outcomes import Product
-from looker.backend.tls import context_for
-from looker.errors import UsageError
+from looker.backend.probe import Probe
+from looker.errors import TargetError, UsageError
 from looker.model.config import NS_PER_S
 from looker.model.labels import GROUP, UNIQUENAME
 from looker.model.query import RangeQuery
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-_TIMEOUT_S: Final = 10.0
 _MAX_NAME_CHARS: Final = 200
 _LEAST_LOOK_BACK_S: Final = 3600.0
 """For so long Loki takes entries behind a stream's newest one, and Prometheus samples."""
@@ -50,7 +46,7 @@ def refuse_if_occupied(config: RunConfig, target: Target, now_ns: int) -> None:
     query = RangeQuery(matcher, since_ns, until_ns, 1)
     try:
         found = _first_stream(config, target, query)
-    except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (TargetError, LookupError, TypeError, AttributeError) as error:
         LOG.warning(
             "it was not found out whether %s has data of %s already: %s",
             redacted(target.url),
@@ -78,7 +74,7 @@ def _range_ns(config: RunConfig, now_ns: int) -> tuple[int, int]:
 
 def _first_stream(config: RunConfig, target: Target, query: RangeQuery) -> str | None:
     """Return the unique name of a stream in the answer; None where there is none."""
-    is_loki = target.product is Product.LOKI
+    is_loki = target.is_logs
     if is_loki:
         path = target.query_path
         parameters: dict[str, Any] = {
@@ -103,14 +99,12 @@ def _first_stream(config: RunConfig, target: Target, query: RangeQuery) -> str |
 
 
 def ask(config: RunConfig, target: Target, path: str, parameters: Mapping[str, Any]) -> Any:
-    """Return ``data`` of a successful JSON answer; httpx.HTTPError, ValueError or LookupError."""
-    answer = httpx.get(
-        target.url + path,
-        params=parameters,
-        headers=target.headers(),
-        timeout=_TIMEOUT_S,
-        trust_env=False,
-        verify=context_for(target.url, config) or False,
-    )
-    answer.raise_for_status()
+    """Return ``data`` of a successful JSON answer; TargetError says why there is none.
+
+    LookupError where the answer has no data.
+    """
+    with Probe(config, target.url, target.headers().get("Authorization")) as probe:
+        answer = probe.get(path, **parameters)
+        if answer.status_code != 200:
+            raise TargetError(f"{redacted(target.url)} answers {answer.said} for {path}")
     return answer.json()["data"]

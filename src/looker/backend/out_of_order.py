@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import httpx
-
 from looker.backend.occupied import ask
 from looker.backend.outcomes import Product
-from looker.errors import UsageError
+from looker.errors import TargetError, UsageError
 from looker.model.config import NS_PER_S, Mode
 from looker.model.url import redacted
 
@@ -58,7 +56,7 @@ def _window_s(config: RunConfig, target: Target) -> float | None:
         return None if told is None else seconds_of(told)
     try:
         text = str(ask(config, target, "/api/v1/status/config", {})["yaml"])
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+    except (TargetError, LookupError, TypeError):
         return None
     line = re.search(r"^\s*out_of_order_time_window:\s*(\S+)\s*$", text, re.MULTILINE)
     return 0.0 if line is None else seconds_of(line[1])

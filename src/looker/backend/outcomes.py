@@ -28,6 +28,9 @@ class Product(StrEnum):
     PROMETHEUS = "prometheus"
     CORTEX = "cortex"
     MIMIR = "mimir"
+    VICTORIAMETRICS = "victoriametrics"
+    UNKNOWN = "unknown"
+    """Speaks one of the protocols, and does not tell what it is: nothing else is known of it."""
 
 
 _ACKNOWLEDGED: Final = Classified(Outcome.ACKNOWLEDGED)

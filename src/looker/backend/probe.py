@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 import httpx
 import orjson
 
+from looker.backend.credentials import sent_with
+from looker.backend.redirects import reason_of_redirect
 from looker.backend.tls import context_for
 from looker.errors import TargetError
 from looker.model.words import one_line
@@ -28,15 +30,18 @@ DEADLINE_S: Final = 5.0
 """For one question, from connecting to the last byte of its answer."""
 MAX_ANSWER_BYTES: Final = 8 << 20
 DATE_RESOLUTION_S: Final = 1.0
+_MAX_TRIES: Final = 3
+"""For a question whose connection breaks, as it may just have been closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of any status, whole."""
+    """An answer of any status, whole, and the URL that it is of."""
 
     status_code: int
     headers: Mapping[str, str]
     content: bytes
+    url: str = ""
 
     @property
     def text(self) -> str:
@@ -67,7 +72,7 @@ class Reply:
 
 
 class Probe:
-    """Asks a target, one question at a time; refusals of access are errors at once.
+    """Asks a target, one question at a time.
 
     ``skew_s`` is by how much the target's clock was ahead in the last answer that told the time.
     """
@@ -78,6 +83,7 @@ class Probe:
 
         self.base = base
         self.skew_s: float | None = None
+        self._has_answered = False
         self._headers = {} if config.tenant is None else {"X-Scope-OrgID": config.tenant}
         if authorization is not None:
             self._headers["Authorization"] = authorization
@@ -93,11 +99,17 @@ class Probe:
         with self._runner as runner:
             runner.run(self._transport.aclose())
 
-    def get(self, path: str, **parameters: str) -> Reply:
+    def get(self, path: str, **parameters: str | int) -> Reply:
         """Ask; TargetError where there is no answer, access is refused or the way leads elsewhere.
 
         One deadline holds for all of it, however slowly the answer drips.
         """
+        answer = self.ask(path, **parameters)
+        self.check(answer)
+        return answer
+
+    def ask(self, path: str, **parameters: str | int) -> Reply:
+        """Return an answer of any status; TargetError where none comes, or a tenant is wanted."""
         query = f"?{urlencode(parameters)}" if parameters else ""
         return self._ask("GET", path, query, None, {})
 
@@ -108,49 +120,70 @@ class Probe:
     def told(self, path: str) -> Reply | None:
         """Return what there is to know at a path that need not be there; None if there is not.
 
-        An answer that is too long tells nothing.
+        A gateway may know nothing of it, refuse it, or break off; an answer that is too long tells
+        nothing.
         """
-        from looker.backend.exchange import AnswerTooLargeError  # noqa: PLC0415
-
         try:
-            answer = self.get(path)
+            answer = self.ask(path)
         except TargetError as error:
-            if isinstance(error.__cause__, AnswerTooLargeError):
+            if isinstance(error.__cause__, httpx.TransportError) and not _is_gone(error.__cause__):
                 return None
             raise
         return answer if answer.status_code == 200 else None
+
+    def path_of(self, answer: Reply) -> str:
+        """Return the path that an answer is of, behind the base URL."""
+        return answer.url.removeprefix(self.base).partition("?")[0]
+
+    def check(self, answer: Reply) -> None:
+        """Raise TargetError, saying why, where access is refused or the way leads elsewhere."""
+        sent = sent_with(self._headers.get("Authorization"))
+        if answer.status_code in (401, 403):
+            words = one_line(answer.content, 200)
+            raise TargetError(
+                f"{self.base} refuses access: {answer.status_code} {words} ({sent})".replace(
+                    "  ", " "
+                )
+            )
+        if 300 <= answer.status_code < 400:
+            location = answer.headers.get("Location")
+            raise TargetError(
+                reason_of_redirect(self.base, answer.url, answer.status_code, location, sent)
+            )
 
     def _ask(
         self, method: str, path: str, query: str, body: bytes | None, headers: dict[str, str]
     ) -> Reply:
         asked_s = time.time()
-        try:
-            answer = self._runner.run(
-                self._transport.send(
-                    method,
-                    self.base + path + query,
-                    headers={**self._headers, **headers},
-                    body=body,
-                    deadline_s=DEADLINE_S,
-                    max_answer_bytes=MAX_ANSWER_BYTES,
+        deadline_s = time.monotonic() + DEADLINE_S
+        url = self.base + path + query
+        for n_left in reversed(range(_MAX_TRIES)):
+            try:
+                answer = self._runner.run(
+                    self._transport.send(
+                        method,
+                        url,
+                        headers={**self._headers, **headers},
+                        body=body,
+                        deadline_s=deadline_s - time.monotonic(),
+                        max_answer_bytes=MAX_ANSWER_BYTES,
+                    )
                 )
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-            raise TargetError(f"cannot reach {self.base}: {reason_of(error)}") from error
-        except httpx.TransportError as error:
-            raise TargetError(
-                f"cannot reach {self.base}: no whole answer for {path}: {reason_of(error)}"
-            ) from error
+            except httpx.TransportError as error:
+                # a server may close a kept connection just when it is asked again
+                if n_left and (_has_broken(error) or (self._has_answered and _is_gone(error))):
+                    continue
+                if _is_gone(error):
+                    raise TargetError(f"cannot reach {self.base}: {reason_of(error)}") from error
+                raise TargetError(
+                    f"cannot reach {self.base}: no whole answer for {path}: {reason_of(error)}"
+                ) from error
+            break
+        self._has_answered = True
         self._note_skew(answer.headers, (asked_s + time.time()) / 2)
-        reply = Reply(answer.status, answer.headers, answer.body)
-        words = one_line(reply.content, 200)
-        if reply.status_code == 401 and "no org id" in words:
+        reply = Reply(answer.status, answer.headers, answer.body, url)
+        if reply.status_code == 401 and "no org id" in one_line(reply.content, 200):
             raise TargetError(f"{self.base} wants a tenant: give --tenant ID (X-Scope-OrgID)")
-        if reply.status_code in (401, 403):
-            raise TargetError(f"{self.base} refuses access: {reply.status_code} {words}")
-        if 300 <= reply.status_code < 400:
-            to = one_line(reply.headers.get("Location", "elsewhere"), 200)
-            raise TargetError(f"{self.base} redirects to {to}: give the URL behind the redirect")
         return reply
 
     def _note_skew(self, headers: Mapping[str, str], now_s: float) -> None:
@@ -160,6 +193,20 @@ class Probe:
             self.skew_s = date.timestamp() + DATE_RESOLUTION_S / 2 - now_s
         except (KeyError, ValueError, TypeError, IndexError, OverflowError):
             return
+
+
+def _is_gone(error: httpx.TransportError) -> bool:
+    """Tell whether nobody was there to be asked."""
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
+
+
+def _has_broken(error: httpx.TransportError) -> bool:
+    """Tell whether a connection ended, by itself, before an answer was whole."""
+    from looker.backend.exchange import AnswerTooLargeError  # noqa: PLC0415
+
+    if isinstance(error, AnswerTooLargeError):
+        return False
+    return isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError)
 
 
 def reason_of(error: httpx.TransportError) -> str:

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from looker.backend.discovery import credentials, discover
+from looker.backend.credentials import credentials
+from looker.backend.discovery import discover
 from looker.backend.outcomes import Product
 from looker.backend.transport import Answer, Transport
 from looker.errors import TargetError, UsageError
@@ -125,9 +126,10 @@ def test_loki(serve: Callable[[Answers], list[httpx.Request]]) -> None:
 def test_an_old_loki_without_build_information(
     serve: Callable[[Answers], list[httpx.Request]],
 ) -> None:
-    serve({"/loki/api/v1/labels": OK})
+    serve({"/loki/api/v1/labels": httpx.Response(200, json={"status": "success"})})
     target = found(Mode.LOGS)
-    assert (target.product, target.version, target.max_entries) == (Product.LOKI, None, None)
+    assert (target.product, target.version, target.max_entries) == (Product.UNKNOWN, None, None)
+    assert target.is_logs
 
 
 def test_prometheus(serve: Callable[[Answers], list[httpx.Request]]) -> None:
