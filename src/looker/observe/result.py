@@ -154,6 +154,7 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
         rows += [
             (f"read: {unit} validated", [_read(read, "samples_validated") for read in reads]),
             (f"  {unit} expected", [_read(read, "samples_expected") for read in reads]),
+            *_found_of_doubt(reads),
             ("  streams", [_read(read, "streams_selected") for read in reads]),
             (
                 "  seconds",
@@ -162,7 +163,6 @@ def _rows(parts: list[Mapping[str, Any]], unit: str) -> list[tuple[str, list[str
             ("  queries", [_read(read, "queries") for read in reads]),
             *_query_rows(reads),
             *_visibility(reads),
-            *_found_of_doubt(reads),
             (
                 "  fragments proved by checksum",
                 [_read(read, "fragments_proved_by_checksum") for read in reads],
