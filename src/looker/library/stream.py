@@ -76,7 +76,10 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What became of a push of fragments: pushes by outcome, and why one failed, if one did."""
+    """What became of a push of fragments: pushes by outcome, and why one failed, if one did.
+
+    ``n_in_doubt`` samples of the ``n_samples`` were sent and not acknowledged, for whatever reason.
+    """
 
     n_samples: int
     n_acknowledged: int
@@ -84,11 +87,15 @@ class Pushed:
     n_rejected: int
     n_indeterminate: int
     refusal: str | None
+    n_in_doubt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What reading a stream back has shown."""
+    """What reading a stream back has shown.
+
+    ``n_found_in_doubt`` samples were never acknowledged, and came back exactly all the same.
+    """
 
     verdict: Verdict
     n_expected: int
@@ -96,6 +103,7 @@ class Validation:
     mismatches: Mapping[MismatchKind, int]
     examples: tuple[MismatchExample, ...]
     error: str | None
+    n_found_in_doubt: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -118,6 +126,13 @@ class Fragment:
     def acknowledged(self) -> None:
         """Say that the target has acknowledged the fragment, so that it must come back."""
         self._ledger.settle(slice(0, 1), FragmentState.ACKNOWLEDGED)
+
+    def in_doubt(self) -> None:
+        """Say that the fragment was sent, in part at least, and not acknowledged.
+
+        It may come back then, and must be exact.
+        """
+        self._ledger.settle(slice(0, 1), FragmentState.INDETERMINATE)
 
 
 class _Stream(ABC):
@@ -399,6 +414,7 @@ def _pushed(report: WriteReport, n_samples: int) -> Pushed:
         n_rejected=report.pushes_rejected,
         n_indeterminate=report.pushes_indeterminate + report.pushes_unresolved,
         refusal=report.refusal,
+        n_in_doubt=report.samples_in_doubt,
     )
 
 
@@ -411,4 +427,5 @@ def _validation(report: ReadReport) -> Validation:
         mismatches=dict(found.counts),
         examples=tuple(found.examples),
         error=report.error,
+        n_found_in_doubt=found.n_optional_seen,
     )

@@ -81,6 +81,11 @@ _WRITE_COUNTERS: Final[tuple[tuple[str, str, Callable[[WriteReport], float]], ..
         lambda write: write.samples_acked,
     ),
     (
+        "looker_samples_in_doubt_total",
+        "Samples that were sent and not acknowledged, whatever the answer was.",
+        lambda write: write.samples_in_doubt,
+    ),
+    (
         "looker_payload_acknowledged_bytes_total",
         "Acknowledged payload: line bytes of logs, 16 bytes per metric sample.",
         lambda write: write.payload_bytes_acked,

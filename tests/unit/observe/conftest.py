@@ -69,6 +69,7 @@ def written() -> Callable[..., WriteReport]:
         return WriteReport(
             times=PhaseTimes(started_ns, started_ns + int(seconds * NS_PER_S)),
             samples_acked=250_000 * times,
+            samples_in_doubt=7_000 * times,
             payload_bytes_acked=25_000_000 * times,
             wire_bytes_sent=26_000_000 * times,
             fragments_pushed=257 * times,

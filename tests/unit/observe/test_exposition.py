@@ -87,6 +87,7 @@ COUNTERS = {
     "looker_push_retries_total": (7, 0),
     "looker_fragments_pushed_total": (257, 0),
     "looker_samples_acknowledged_total": (250_000, 0),
+    "looker_samples_in_doubt_total": (7_000, 0),
     "looker_payload_acknowledged_bytes_total": (25_000_000, 0),
     "looker_push_wire_bytes_total": (26_000_000, 0),
     "looker_rate_limited_seconds_total": (0.5, 0),
