@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
 import os
 import secrets
 import shutil
@@ -37,9 +38,10 @@ from looker.engine.coordinator import HANG_S, Coordinator
 from looker.engine.pool import LocalPool
 from looker.model.config import Compressability, Mode, ReadApi, RunConfig
 from looker.model.retry import RetryPolicy
+from looker.spawning import held_back
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
     from looker.engine.coordinator import View
@@ -391,6 +393,28 @@ class SilentView:
         pass
 
 
+class ReadyPool(LocalPool):
+    """The same, but its processes begin with all that a worker imports: forked from one that has.
+
+    That costs a tenth of what starting afresh does; runs of the command line start afresh.
+    """
+
+    def start(self, plans: Sequence[WorkerPlan]) -> None:
+        multiprocessing.set_forkserver_preload(_WORKERS_MODULES)
+        context = multiprocessing.get_context("forkserver")
+        with held_back({signal.SIGINT, signal.SIGTERM}):
+            self._start_all(context, plans)  # type: ignore[arg-type]
+
+
+_WORKERS_MODULES: Final = [
+    f"looker.{module}"
+    for module in (
+        *("engine.worker", "engine.read_phase", "engine.spot_check", "engine.verify_run"),
+        *("generate.logs", "generate.metrics", "verify.modes"),
+    )
+]
+
+
 def run_engine(config: RunConfig, *, view: View | None = None, hang_s: float = HANG_S) -> RunReport:
     """Run a configuration with the coordinator in this process."""
     assert config.url is not None
@@ -398,7 +422,7 @@ def run_engine(config: RunConfig, *, view: View | None = None, hang_s: float = H
     report = Coordinator(
         config,
         discover(config, config.url),
-        LocalPool(),
+        ReadyPool(),
         SystemClock(),
         environment={},
         view=view or SilentView(),
