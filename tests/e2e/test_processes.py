@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -363,6 +364,13 @@ def test_nothing_survives_a_run_that_ends_well(tmp_path: Path) -> None:
         gone(everyone)
 
 
+def n_cycles_saved(run: Run) -> int:
+    return sum(
+        len(json.loads(path.read_text(encoding="utf-8"))["cycles"])
+        for path in run.directory.glob("*.json")
+    )
+
+
 def test_the_report_of_finished_cycles_survives_a_kill(tmp_path: Path, target: str) -> None:
     with Run(
         tmp_path,
@@ -371,6 +379,8 @@ def test_the_report_of_finished_cycles_survives_a_kill(tmp_path: Path, target: s
         *("--stop-write-after-n-fragments-per-stream", "2"),
     ) as run:
         run.wait_for("cycle 2: write phase begins")
+        # how often it is written depends on how long that takes
+        wait_until(lambda: n_cycles_saved(run) >= 2, "two cycles are in the report")
         run.send(signal.SIGKILL)
         result = run.result(SOON_S)
     assert result.code == -signal.SIGKILL
