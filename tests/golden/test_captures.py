@@ -22,11 +22,11 @@ from looker.verify.log_answer import Entries
 from looker.wire.decode import decode_read_response
 from looker.wire.loki_answer import (
     TOLERATED_LABELS,
-    is_frame,
     learn_form,
     metadata_tolerated,
     parse_streams,
     result_begin,
+    statements_around,
 )
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import prometheus_pb2
@@ -107,7 +107,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_streams_are_read_as_written(name: str) -> None:
-    elements = parse_streams(LokiApi(api_target(Product.LOKI)).body(answer_of(name)))
+    elements, _ = parse_streams(LokiApi(api_target(Product.LOKI)).body(answer_of(name)))
     found = {
         element["stream"]["looker_uniquename"]: [
             (int(value[0]), value[1]) for value in element["values"]
@@ -123,7 +123,7 @@ def test_streams_are_read_as_written(name: str) -> None:
 
 
 def test_a_stream_that_was_split_by_level_comes_back_whole() -> None:
-    elements = parse_streams(body_of("loki-query-levels-split"))
+    elements, _ = parse_streams(body_of("loki-query-levels-split"))
     levels = [element["stream"]["detected_level"] for element in elements]
     assert levels == ["debug", "error", "info", "warn"]
     values = [(int(time), text) for element in elements for time, text in element["values"]]
@@ -131,9 +131,9 @@ def test_a_stream_that_was_split_by_level_comes_back_whole() -> None:
 
 
 def test_a_page_and_the_backward_direction() -> None:
-    (page,) = parse_streams(body_of("loki-query-page-of-7"))
+    ((page,), _) = parse_streams(body_of("loki-query-page-of-7"))
     assert [(int(v[0]), v[1]) for v in page["values"]] == written_entries(1)[:7]
-    (backward,) = parse_streams(body_of("loki-query-backward"))
+    ((backward,), _) = parse_streams(body_of("loki-query-backward"))
     assert [(int(v[0]), v[1]) for v in backward["values"]] == written_entries(1)[::-1]
 
 
@@ -188,8 +188,8 @@ def test_the_form_of_real_answers_is_learnt(
     assert body.startswith(head[0].tobytes(), begin)
     assert head[1].tobytes() == head[0].tobytes().replace(b"-g1", b"-g0").replace(b"-0-7", b"-0-2")
     end = body.index(b'],"stats"')
-    assert is_frame(body, begin, end)
-    rows = parse_streams(body)[0]["values"]
+    assert statements_around(body, begin, end) == ()
+    rows = parse_streams(body)[0][0]["values"]
     assert end - begin == len(head[0]) + len(rows) * form.row.width + 1
     assert learn_form(body, begin, scheme, n_chars + 1, TOLERATED_LABELS) is None
     assert learn_form(body, begin, scheme, n_chars, frozenset()) is None

@@ -301,7 +301,8 @@ def _json_of(answer: Answer) -> bytes:
     _check_success(answer)
     kind = answer.headers.get("Content-Type", "")
     # a gateway's page says what it is; who says nothing is judged by what comes
-    if kind and not kind.lower().startswith("application/json"):
+    media_type = kind.partition(";")[0].strip().lower()
+    if kind and media_type != "application/json" and not media_type.endswith("+json"):
         raise DecodeError(
             f"a query was answered with {one_line(kind, 100)}, not with application/json"
         )

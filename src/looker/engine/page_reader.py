@@ -150,7 +150,7 @@ class PageReader:
                 watch.note(proof, asked_ns, answered_ns)
             if not missing and not cut and not seen.n:
                 return proof
-            seen.add(proof, whole=not cut)
+            seen.add(proof, whole=not (cut or proof.findings.says_partial))
             remaining_s = (deadline_ns - self._clock.monotonic_ns()) / 1e9
             if cut or not (missing or seen.unsettled):
                 return seen.result or proof

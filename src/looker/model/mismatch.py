@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,6 +25,11 @@ MAX_EXAMPLE_CHARS: Final = 2000
 """Longer content is shortened around the first difference: lines may have a million characters."""
 ELLIPSIS: Final = "…"
 _STRUCK_CHARS: Final = 4 * MAX_EXAMPLE_CHARS
+
+
+MAX_STATEMENTS: Final = 20
+"""So many different ones are told by their words."""
+OTHER_STATEMENTS: Final = "(other words)"
 
 
 class MismatchKind(StrEnum):
@@ -102,6 +108,19 @@ class MismatchExample:
         return {**asdict(replace(self, labels=None)), "labels": labels, "timestamp": moment}
 
 
+def least(statements: Counter[str]) -> Counter[str]:
+    """Return the first of some statements by the alphabet, and the others as one.
+
+    So the order in which counts are added does not show.
+    """
+    texts = sorted(statements.keys() - {OTHER_STATEMENTS})
+    if len(texts) <= MAX_STATEMENTS:
+        return statements
+    kept = Counter({text: statements[text] for text in texts[:MAX_STATEMENTS]})
+    kept[OTHER_STATEMENTS] = statements.total() - kept.total()
+    return kept
+
+
 def first_difference(expected: str, received: str) -> int | None:
     """Return the first position at which two texts differ, counted from 0; None where they do not.
 
@@ -152,6 +171,10 @@ class Findings:
     both for the cycle that is read. At most ``max_examples`` examples are kept: of what is merged,
     the least of them. ``places`` (PLACE_DTYPE) are where one answer showed mismatches; they do not
     add up.
+
+    ``statements`` counts what answers said of themselves, by their words;
+    ``n_missing_explained`` are the missing samples of answers that said that they are not whole
+    (``says_partial``).
     """
 
     n_expected: int = 0
@@ -163,6 +186,18 @@ class Findings:
     added_labels: set[str] = field(default_factory=set)
     max_examples: int = MAX_EXAMPLES
     places: list[NDArray[Any]] = field(default_factory=list)
+    statements: Counter[str] = field(default_factory=Counter)
+    n_missing_explained: int = 0
+    says_partial: bool = False
+
+    def state(self, text: str) -> None:
+        """Count what an answer says of itself."""
+        self.statements = least(self.statements + Counter([text]))
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return what answers said of themselves as JSON-ready values, the commonest first."""
+        said = sorted(self.statements.items(), key=lambda one: (-one[1], one[0]))
+        return [{"said": text, "answers": n} for text, n in said]
 
     def add_at(self, kind: MismatchKind, streams: ArrayLike, times_ns: ArrayLike) -> None:
         """Count mismatches of a kind, and note where they are: (n,) each."""
@@ -202,3 +237,6 @@ class Findings:
             self.counts[kind] += n
         self.examples = [*self.examples, *other.examples][: self.max_examples]
         self.added_labels |= other.added_labels
+        self.statements = least(self.statements + other.statements)
+        self.n_missing_explained += other.n_missing_explained
+        self.says_partial = self.says_partial or other.says_partial

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEMA_VERSION: Final = 1
+_MAX_CAUSE_CHARS: Final = 500
 _NS_PER_S: Final = 1_000_000_000
 _NO_OBJECTION: Final = (Verdict.PASSED, Verdict.NOT_CHECKED)
 
@@ -303,15 +304,11 @@ class ReadReport:
     @property
     def n_telling_mismatches(self) -> int:
         """Mismatches that are the target's fault."""
-        found = self.findings
-        if self.missing_because is None:
-            return found.n_mismatches
-        return found.n_mismatches - found.counts[MismatchKind.MISSING]
+        return _n_telling(self.findings, self.missing_because)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON-ready values."""
         found = self.findings
-        n_missing = found.counts[MismatchKind.MISSING]
         return {
             "skipped": self.skipped,
             "verify": (VerifyMode.OFF if self.skipped else self.verify).value,
@@ -331,7 +328,9 @@ class ReadReport:
             "samples_per_s": _rate(found.n_validated, self.times.duration_s),
             "payload_mb_per_s": _rate(self.payload_bytes_validated / 1e6, self.times.duration_s),
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
-            "missing_because": self.missing_because if n_missing else None,
+            "missing_because": _cause(found, self.missing_because),
+            "missing_explained": found.n_missing_explained,
+            "statements": found.told(),
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
             "service_ms": asdict(self.service.summary_ms()),
@@ -395,8 +394,7 @@ class SpotCheckReport:
     def verdict(self) -> Verdict:
         """What the checks have shown."""
         found = self.findings
-        n_excused = found.counts[MismatchKind.MISSING] if self.missing_because else 0
-        if found.n_mismatches > n_excused:
+        if _n_telling(found, self.missing_because):
             return Verdict.FAILED
         if self.error is not None or found.n_validated != found.n_expected:
             return Verdict.UNKNOWN
@@ -415,9 +413,9 @@ class SpotCheckReport:
             "samples_expected": found.n_expected,
             "samples_validated": found.n_validated,
             "mismatches": {kind.value: n for kind, n in found.counts.items()},
-            "missing_because": (
-                self.missing_because if found.counts[MismatchKind.MISSING] else None
-            ),
+            "missing_because": _cause(found, self.missing_because),
+            "missing_explained": found.n_missing_explained,
+            "statements": found.told(),
             "mismatches_uncached": self.n_mismatches_uncached,
             "retry_duplicates": found.retry_duplicates,
             "examples": [example.to_json() for example in found.examples],
@@ -519,6 +517,22 @@ def rfc3339(time_ns: int) -> str | None:
 
 def _rate(amount: float, duration: float) -> float:
     return amount / duration if duration else 0.0
+
+
+def _n_telling(found: Findings, missing_because: str | None) -> int:
+    """Return the number of mismatches that are the target's fault."""
+    n_missing = found.counts[MismatchKind.MISSING]
+    return found.n_mismatches - (n_missing if missing_because else found.n_missing_explained)
+
+
+def _cause(found: Findings, missing_because: str | None) -> str | None:
+    """Return why missing samples say nothing about the target, if some do not."""
+    if not found.counts[MismatchKind.MISSING]:
+        return None
+    if missing_because is None and found.n_missing_explained:
+        words = "; ".join(found.statements)
+        return f"the answers say themselves that they are not whole: {words}"[:_MAX_CAUSE_CHARS]
+    return missing_because
 
 
 def _first_text(mine: str | None, theirs: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
@@ -61,6 +61,7 @@ _PASSED: Final = {
 }
 _OK: Final = "200"
 _MAX_CYCLES: Final = 10
+_MAX_STATEMENTS: Final = 5
 _NONE: Final = "-"
 
 
@@ -300,6 +301,21 @@ def _said(report: Mapping[str, Any], unit: str) -> str:
     return "reading back was not completed, or there was nothing to read"
 
 
+def _statements(report: Mapping[str, Any]) -> list[Text]:
+    """Return what answers to queries said of themselves."""
+    said: Counter[str] = Counter()
+    for part in (*_sums(report, "read"), *_sums(report, "spot_check")):
+        for one in part.get("statements") or ():
+            said[one["said"]] += one["answers"]
+    lines = [
+        Text(f"{_count(n)} answer(s) said of themselves: {words}", style="yellow")
+        for words, n in said.most_common(_MAX_STATEMENTS)
+    ]
+    if len(said) > _MAX_STATEMENTS:
+        lines.append(Text(f"and {len(said) - _MAX_STATEMENTS} other statements, in the report"))
+    return lines
+
+
 def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     verdict, reads = report["verdict"], _sums(report, "read")
     lines = [Text("")]
@@ -312,6 +328,7 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
     lines.append(Text(f"{verdict}: {said}", style=style))
     if verdict != "passed" and _how(reads) in ("checksum", "count"):
         lines.append(Text(f"what was checked: {report['checked']}"))
+    lines += _statements(report)
     if report["totals"]["write"] is None:
         return [*lines, *_ends(report)]
     lines += _target_used(report["totals"].get("target"))

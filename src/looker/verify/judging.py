@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from looker.model.config import VerifyMode
+from looker.model.mismatch import MismatchKind
 from looker.verify.alignment import align
 from looker.verify.proof import PageProof, proof_of_aligned
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from looker.model.mismatch import Findings
     from looker.verify.alignment import Received, Samples
     from looker.verify.expectation import Expectation
+    from looker.wire.statements import Statement
 
 
 def judge(
@@ -35,6 +39,15 @@ def judge(
     n_received = len(received.timestamps_ns)
     proof = proof_of_aligned(expectation, aligned, sums, findings, n_received, judged)
     return undecided(mode, proof)
+
+
+def note_statements(findings: Findings, said: Iterable[Statement]) -> None:
+    """Note what an answer says of itself, and that this may explain what is missing from it."""
+    for one in said:
+        findings.state(one.text)
+        if one.explains:
+            findings.n_missing_explained = findings.counts[MismatchKind.MISSING]
+            findings.says_partial = True
 
 
 def undecided(mode: VerifyMode, proof: PageProof) -> PageProof:

@@ -20,18 +20,18 @@ from looker.model.mismatch import Findings, MismatchKind
 from looker.model.words import one_line
 from looker.verify.alignment import Received
 from looker.verify.identity import first_times, stream_of
-from looker.verify.judging import judge, undecided
+from looker.verify.judging import judge, note_statements, undecided
 from looker.verify.log_prediction import Extras, LogPredictor
 from looker.verify.proof import PageProof, proof_of_all
 from looker.wire.checksum import line_sums, time_sums
 from looker.wire.loki_answer import (
     TOLERATED_LABELS,
     ElementForm,
-    is_frame,
     learn_form,
     metadata_tolerated,
     parse_streams,
     result_begin,
+    statements_around,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from looker.generate.content import Content
     from looker.verify.expectation import Expectation
+    from looker.wire.statements import Statement
 
 
 _DIGITS: Final = re.compile("-?[0-9]{1,19}")
@@ -96,12 +97,15 @@ class LogAnswers:
         self, body: bytes, begin: int, expectation: Expectation, form: ElementForm
     ) -> PageProof | None:
         found = self._predictor.compare(body, begin, expectation, form)
-        if found is None or not is_frame(body, begin, found.end):
+        said = None if found is None else statements_around(body, begin, found.end)
+        if found is None or said is None:
             return None
         self._form, added = form, set(form.added_labels)
         if found.odd:
             added = self._additions(form, expectation.n_samples, found.odd)
-        return proof_of_all(expectation, found.sums, Findings(added_labels=added))
+        findings = Findings(added_labels=added)
+        note_statements(findings, said)
+        return proof_of_all(expectation, found.sums, findings)
 
     def _additions(self, form: ElementForm, n_rows: int, odd: Counter[bytes]) -> set[str]:
         """Return the names of what was added; predict for the next answer what most rows have."""
@@ -115,7 +119,9 @@ class LogAnswers:
     def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
         findings = Findings()
         entries = Entries.parse(body, expectation, self._tolerated, findings)
-        return judge(self._mode, expectation, entries.received, entries, findings)
+        proof = judge(self._mode, expectation, entries.received, entries, findings)
+        note_statements(findings, entries.said)
+        return proof
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -126,6 +132,7 @@ class Entries:
     text: list[str]
     lines: NDArray[np.uint8]
     fits: NDArray[np.bool_]
+    said: tuple[Statement, ...] = ()
 
     @classmethod
     def parse(
@@ -136,7 +143,7 @@ class Entries:
         findings: Findings,
     ) -> Entries:
         """Take the columns out of an answer; DecodeError where it is not one of entries."""
-        elements = parse_streams(body)
+        elements, statements = parse_streams(body)
         scheme = expectation.content.scheme
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))
@@ -166,7 +173,7 @@ class Entries:
             times,
             [element["stream"] for element in elements],
         )
-        return cls(received, text, lines, fits)
+        return cls(received, text, lines, fits, statements)
 
     def equal(
         self, expectation: Expectation, expected: NDArray[np.intp], received: NDArray[np.intp]

@@ -14,7 +14,7 @@ from looker.model.config import NS_PER_MS, VerifyMode
 from looker.model.mismatch import Findings
 from looker.verify.alignment import Received
 from looker.verify.identity import first_times, stream_of
-from looker.verify.judging import judge, undecided
+from looker.verify.judging import judge, note_statements, undecided
 from looker.verify.proof import PageProof, proof_of_all
 from looker.verify.read_prediction import predicted_sums, sums_of_columns
 from looker.wire.checksum import time_sums, value_sums
@@ -120,9 +120,11 @@ class QueryAnswers:
         series = np.repeat(np.arange(len(matrix.counts)), matrix.counts)[inside]
         counts = np.bincount(series, minlength=len(matrix.counts)).astype(np.int64)
         columns = (counts, matrix.timestamps_ms[inside], matrix.bits[inside])
-        return _compare_columns(
+        proof = _compare_columns(
             self._mode, expectation, matrix.metrics, columns, self._tolerated, in_full=in_full
         )
+        note_statements(proof.findings, matrix.said)
+        return proof
 
 
 def parse_labels(blob: bytes) -> dict[str, str]:

@@ -8,12 +8,20 @@ sample that one answer had and a later one lacks shows that answers cannot be re
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from looker.model.mismatch import KINDS, PLACE_DTYPE, Findings, MismatchExample, MismatchKind
+from looker.model.mismatch import (
+    KINDS,
+    PLACE_DTYPE,
+    Findings,
+    MismatchExample,
+    MismatchKind,
+    least,
+)
 from looker.verify.alignment import FOREIGN_STREAM
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ class SuccessiveAnswers:
         self._n_later = 0
         self._last: PageProof | None = None
         self._last_places = np.empty(0, PLACE_DTYPE)
+        self._statements: Counter[str] = Counter()
         self._agree, self._lacked, self._last_whole = True, False, False
         self._earlier = np.empty(0, PLACE_DTYPE)
         self._examples: list[tuple[int, MismatchExample]] = []
@@ -102,6 +111,7 @@ class SuccessiveAnswers:
         self._lacked |= whole and bool((places["kind"] == _MISSING).any())
         self._had[present] |= self._bit(number)
         if self._last is not None:
+            self._statements = least(self._statements + self._last.findings.statements)
             self._earlier = _most(self._earlier, self._last_places)
         self._examples += [
             (number, example)
@@ -131,6 +141,8 @@ class SuccessiveAnswers:
         part._had, part._gone = self._had[inside], self._gone[inside]
         if self._by_content:
             part._digests, part._changed = self._digests[inside], self._changed[inside]
+        if streams[0] == self._page.selection.streams[0] and page.start_ns == self._page.start_ns:
+            part._statements = self._statements + self._last.findings.statements
         seen = _most(self._earlier, self._last_places)
         times = seen["time_ns"]
         own = np.isin(seen["stream"], streams)
@@ -144,9 +156,13 @@ class SuccessiveAnswers:
         if self._last is None:
             return None
         found = _copy(self._last.findings)
+        found.statements = least(self._statements + found.statements)
         if self._n > 1:
             self._count_inconsistent(found)
             self._count_transient(found)
+        found.n_missing_explained = min(
+            found.n_missing_explained, found.counts[MismatchKind.MISSING]
+        )
         return replace(self._last, findings=found)
 
     @property
@@ -155,7 +171,7 @@ class SuccessiveAnswers:
         proof = self.result
         if proof is not None:
             found = proof.findings
-            found.counts[MismatchKind.MISSING] = 0
+            found.counts[MismatchKind.MISSING] = found.n_missing_explained = 0
             found.examples = [one for one in found.examples if one.kind is not MismatchKind.MISSING]
         return proof
 
@@ -317,6 +333,7 @@ def _copy(findings: Findings) -> Findings:
         counts=dict(findings.counts),
         examples=list(findings.examples),
         added_labels=set(findings.added_labels),
+        statements=findings.statements.copy(),
     )
 
 

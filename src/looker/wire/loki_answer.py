@@ -17,12 +17,15 @@ from looker.errors import DecodeError
 from looker.model.labels import UNIQUENAME, LabelScheme
 from looker.wire.columns import NumberedText
 from looker.wire.named import Repeated, read_json, refuse_repeated
+from looker.wire.statements import Statement, of_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RESULT: Final = b'"result":['
 _VALUES: Final = b',"values":['
+_STATUSES: Final = ("success", "error")
+"""An error may stand beside data: that is told, and the data are held against what was written."""
 _MARK: Final = b'"0x9e3779b97f4a7c15"'
 TOLERATED_LABELS: Final = frozenset({"service_name", "detected_level", "__stream_shard__"})
 """Labels that Loki adds by itself."""
@@ -75,22 +78,26 @@ def result_begin(body: bytes) -> int:
     return at + len(_RESULT) if at >= 0 else -1
 
 
-def is_frame(body: bytes, begin: int, end: int) -> bool:
-    """Tell whether what is around ``body[begin:end]`` makes a complete successful answer."""
+def statements_around(body: bytes, begin: int, end: int) -> tuple[Statement, ...] | None:
+    """Return what an answer with the result ``body[begin:end]`` says of itself.
+
+    None where what is around the result does not make a complete answer.
+    """
     try:
         # a mark shows that it is this result that counts, and not a second one of that name
         frame = read_json(body[:begin] + _MARK + body[end:])
     except DecodeError:
-        return False
+        return None
     data = frame.get("data") if isinstance(frame, dict) else None
-    return (
+    whole = (
         isinstance(data, dict)
         and not isinstance(frame, Repeated)
         and not isinstance(data, Repeated)
-        and frame.get("status") == "success"
+        and frame.get("status") in _STATUSES
         and data.get("resultType") == "streams"
         and data.get("result") == [orjson.loads(_MARK)]
     )
+    return of_frame(frame) if whole else None
 
 
 def learn_form(
@@ -204,14 +211,19 @@ def metadata_tolerated(metadata: Any, tolerated: frozenset[str]) -> bool:
     return usual and set(structured) <= tolerated
 
 
-def parse_streams(body: bytes) -> list[dict[str, Any]]:
-    """Parse an answer in full; DecodeError where it is not a successful one of streams.
+def parse_streams(body: bytes) -> tuple[list[dict[str, Any]], tuple[Statement, ...]]:
+    """Parse an answer in full: its elements, and what it says of itself.
+
+    DecodeError where it is not one of streams.
 
     Label sets that have a name twice are `Repeated`.
     """
     answer = read_json(body)
     match answer:
-        case {"status": "success", "data": {"resultType": "streams", "result": list(result)}}:
+        case {
+            "status": "success" | "error",
+            "data": {"resultType": "streams", "result": list(result)},
+        }:
             refuse_repeated(answer, answer["data"])
         case _:
             raise DecodeError("the answer is not one of streams: " + repr(body[:200]))
@@ -221,4 +233,4 @@ def parse_streams(body: bytes) -> list[dict[str, Any]]:
                 refuse_repeated(element)
             case _:
                 raise DecodeError("an element of the answer has no stream or no values")
-    return result
+    return result, of_frame(answer)

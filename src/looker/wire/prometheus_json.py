@@ -12,6 +12,7 @@ import orjson
 from looker.errors import DecodeError
 from looker.model.words import one_line
 from looker.wire.named import Repeated, read_json, refuse_repeated
+from looker.wire.statements import Statement, of_frame
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,13 +33,14 @@ class Matrix:
     """Series of a matrix: label sets (s), and their samples one after the other.
 
     ``counts`` int64 (s,); ``timestamps_ms`` int64 (n,); ``bits`` uint64 (n,): the floats' bit
-    patterns.
+    patterns. ``said`` is what the answer says of itself.
     """
 
     metrics: list[dict[str, str]]
     counts: NDArray[np.int64]
     timestamps_ms: NDArray[np.int64]
     bits: NDArray[np.uint64]
+    said: tuple[Statement, ...] = ()
 
 
 def parse_matrix(body: bytes) -> Matrix:
@@ -54,7 +56,10 @@ def parse_matrix(body: bytes) -> Matrix:
         return found
     answer = _read_samples(body, parted)
     match answer:
-        case {"status": "success", "data": {"resultType": "matrix", "result": list(result)}}:
+        case {
+            "status": "success" | "error",
+            "data": {"resultType": "matrix", "result": list(result)},
+        }:
             refuse_repeated(answer, answer["data"], *result)
         case _:
             raise DecodeError("the answer is not a matrix: " + repr(body[:200]))
@@ -76,7 +81,7 @@ def parse_matrix(body: bytes) -> Matrix:
     timestamps = _whole_milliseconds(seconds)
     if timestamps is None:
         raise DecodeError("a timestamp of the answer is not in whole milliseconds")
-    return Matrix(metrics, counts, timestamps, values.view(np.uint64))
+    return Matrix(metrics, counts, timestamps, values.view(np.uint64), of_frame(answer))
 
 
 def _whole_milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64] | None:
@@ -141,7 +146,10 @@ def _parse_numbers(series: list[bytes], answer: Any) -> Matrix | None:
     if numbers is None:
         return None
     match answer:
-        case {"status": "success", "data": {"resultType": "matrix", "result": list(result)}}:
+        case {
+            "status": "success" | "error",
+            "data": {"resultType": "matrix", "result": list(result)},
+        }:
             refuse_repeated(answer, answer["data"])
             metrics = [one["metric"] for one in result if _is_series(one)]
         case _:
@@ -153,7 +161,7 @@ def _parse_numbers(series: list[bytes], answer: Any) -> Matrix | None:
     if timestamps is None:
         return None
     counts = np.fromiter((one.count(b',"') for one in series), np.int64, len(series))
-    return Matrix(metrics, counts, timestamps, values.view(np.uint64))
+    return Matrix(metrics, counts, timestamps, values.view(np.uint64), of_frame(answer))
 
 
 def _is_series(element: Any) -> bool:

@@ -61,7 +61,10 @@ class Liar:
             for own, rows in self._history.elements()
         ]
         body = self._encode([one for one in inside if one[1]])
-        return liars.lie(self._codec, body, lies) if lies else body
+        says: dict[str, Any] = {}
+        if isinstance(lies, tuple):
+            lies, says = lies
+        return liars.lie(self._codec, body, lies, **says) if lies or says else body
 
 
 def asked(
@@ -212,6 +215,26 @@ def test_what_comes_and_goes_is_inconsistent(
     assert counts(found) == expected
     assert found.n_validated == found.n_expected == N
     assert len(client.asked) == n_asked
+
+
+@pytest.mark.parametrize("way", ["logs", "query"])
+@every_mode
+def test_a_partial_answer_does_not_contradict_a_whole_one(way: str, mode: VerifyMode) -> None:
+    """What comes and goes is explained where the answers that lack it say so."""
+    partial = ([liars.lacking], {"warnings": ["one store did not answer"]})
+    lacking = [liars.lacking]
+    found, client, _ = asked(way, mode, [lacking, [], partial, [], []])
+    assert counts(found) == {}
+    assert found.statements == {"warning: one store did not answer": 1}
+    assert found.n_validated == N
+    assert len(client.asked) == 5
+    # what it lacked is no surprise, and is not asked for once more when it has come
+    found, client, _ = asked(way, mode, [partial, partial, []])
+    assert counts(found) == {}
+    assert found.statements == {"warning: one store did not answer": 2}
+    assert len(client.asked) == 3
+    found, _, _ = asked(way, mode, [lacking, [], lacking, partial, [], []])
+    assert counts(found) == {"inconsistent": 1}
 
 
 @every_way

@@ -38,9 +38,15 @@ def mismatches_of(run: Run) -> list[Block]:
     plain = run.plain
     parts = [(name, branch(plain, path)) for name, path in MISMATCHES_IN]
     found = [(name, part) for name, part in parts if n_mismatches(part)]
+    said: list[Block] = [
+        Text(f"{count(n)} answer(s) said of themselves: {visible(words)}", "warning")
+        for _, part in parts
+        for one in branches(part, "statements")
+        if (words := text(one, "said")) is not None and (n := number(one, "answers")) is not None
+    ]
     if not found:
-        return []
-    blocks: list[Block] = [_counts(found)]
+        return said
+    blocks: list[Block] = [*said, _counts(found)]
     blocks += [
         Text(f"Missing samples have another cause: {cause}.", "warning")
         for _, part in found
