@@ -125,8 +125,9 @@ def kill_quietly(pid: int) -> None:
 class Prometheus:
     """Debian's Prometheus on a port of its own, with an empty store at first."""
 
-    def __init__(self, directory: Path, config: str = "") -> None:
+    def __init__(self, directory: Path, config: str = "", *flags: str) -> None:
         self._directory = directory
+        self._flags = flags
         self._config = directory / "prometheus.yml"
         self._config.write_text(config, encoding="utf-8")
         self._process: subprocess.Popen[bytes] | None = None
@@ -160,6 +161,7 @@ class Prometheus:
                     f"--storage.tsdb.path={self._directory / 'store'}",
                     f"--web.listen-address=127.0.0.1:{self._port}",
                     "--web.enable-remote-write-receiver",
+                    *self._flags,
                 ],
                 stdout=log,
                 stderr=log,

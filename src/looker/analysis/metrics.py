@@ -71,6 +71,7 @@ _LOWER: Final = frozenset(
         "visible_after_ms",
         "mismatches",
         "mismatches_uncached",
+        "missing_explained",
         "retry_duplicates",
         "streams_awaited",
         "wire_bytes_sent",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from looker.backend.read_refusals import Divide
     from looker.backend.transport import Answer
     from looker.model.outcome import Classified
     from looker.model.query import RangeQuery
@@ -31,10 +32,19 @@ _MAX_QUERY_STRING: Final = 2000
 
 
 _NO_SUCH_PATH: Final = frozenset({404, 405})
+ANSWERED: Final = frozenset({200, 203, 206})
+"""With what queries are answered; the last two say that the answer is not quite it."""
 
 
 class AnswerSizeError(TargetError):
-    """An answer is too large, or seems so: a smaller question may be answered."""
+    """An answer is too large, or seems so: a smaller question may be answered.
+
+    ``divide`` is how, where the target has said that it is too large.
+    """
+
+    def __init__(self, message: str, divide: Divide | None = None) -> None:
+        super().__init__(message)
+        self.divide = divide
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +320,7 @@ def _json_of(answer: Answer) -> bytes:
 
 
 def _check_success(answer: Answer) -> None:
-    if answer.status != 200:
+    if answer.status not in ANSWERED:
         raise TargetError(
             f"a query was answered with {answer.status}: {one_line(answer.body, 300)}"
         )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from looker.model.elapsed import Elapsed
+
+if TYPE_CHECKING:
+    from looker.wire.statements import Statement
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class Attempts:
     refused_service_ns: list[int] = field(default_factory=list)
     pauses: Pauses = field(default_factory=Pauses)
     """Where the time between attempts counts; it may be shared with others."""
+    said: tuple[Statement, ...] = ()
+    """What the last answer's status and headers say of it."""
 
     @property
     def n_answers(self) -> int:

@@ -6,20 +6,21 @@ import asyncio
 import random
 import re
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from looker.backend.api import AnswerSizeError, Pushed
+from looker.backend.api import ANSWERED, AnswerSizeError, Pushed
 from looker.backend.attempts import Attempts, Pauses
 from looker.backend.exchange import AnswerTooLargeError
+from looker.backend.read_refusals import size_refusal
 from looker.backend.transport import possibly_stored
 from looker.errors import TargetError
 from looker.model.fragment import FragmentState
 from looker.model.outcome import Classified, Outcome
 from looker.model.retry import RetryPolicy, parse_retry_after
 from looker.model.words import one_line
+from looker.wire.statements import of_response
 
 if TYPE_CHECKING:
     from looker.backend.api import Api, Request
@@ -136,9 +137,9 @@ class Client:
     async def fetch(self, query: RangeQuery, attempts: Attempts, *, divisible: bool) -> bytes:
         """Return the body of the answer to a query; TargetError if there is none in time.
 
-        Notes in ``attempts`` what each attempt came to. Where a smaller question could be asked
-        (``divisible``), an answer that seems to be too large for the target is not asked for again:
-        AnswerSizeError. EntriesLimitError where the target allows fewer entries.
+        Notes in ``attempts`` what each attempt came to. AnswerSizeError where the target refuses a
+        question for its size; and where a smaller question could be asked (``divisible``) and the
+        answer seems to be too large. EntriesLimitError where the target allows fewer entries.
         """
         request = self._api.query(query)
         begun = self._clock.monotonic_ns()
@@ -148,13 +149,20 @@ class Client:
             try:
                 answer = await self._send(request, query.max_answer_bytes)
                 attempts.responses[str(answer.status)] += 1
-                accepted = answer.status == HTTPStatus.OK
+                accepted = answer.status in ANSWERED
                 times_ns = attempts.service_ns if accepted else attempts.refused_service_ns
                 times_ns.append(answer.service_ns)
                 limit = _ENTRIES_LIMIT.search(answer.body) if answer.status == 400 else None
                 if limit is not None:
                     raise EntriesLimitError(one_line(answer.body, 300), int(limit[1]))
+                divide = size_refusal(answer.status, answer.body)
+                if divide is not None:
+                    words = one_line(answer.body, 300)
+                    raise AnswerSizeError(
+                        f"a query was refused for its size with {answer.status}: {words}", divide
+                    )
                 if answer.status not in _UNANSWERED_READS:
+                    attempts.said = of_response(answer.status, answer.headers)
                     return self._api.body(answer, query.max_answer_bytes)
                 reason = f"{answer.status} {one_line(answer.body, 200)}".strip()
                 retry_after_s = self._retry_after_s(answer)

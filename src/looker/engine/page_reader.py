@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 from looker.backend.api import AnswerSizeError
 from looker.backend.attempts import Attempts
 from looker.backend.client import EntriesLimitError
+from looker.backend.read_refusals import Divide
 from looker.engine.reader_times import ReaderTimes
 from looker.errors import TargetError
 from looker.model.mismatch import MismatchKind
 from looker.model.query import RangeQuery
+from looker.verify.judging import note_statements
 from looker.verify.successive import SuccessiveAnswers
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class PageReader:
         self._limits = limits
         self._answer_bytes = answer_bytes
         self._n_lowerings = 0
+        self._largest_answered = (0, 0)
         self._grace_ns = int(grace_s * 1e9)
         self._clock = clock
         self._stop = stop
@@ -89,24 +92,61 @@ class PageReader:
         """
         if seen is None:
             seen = SuccessiveAnswers(page, by_content=self._by_content)
-        halves = None
-        if page.expectation.n_samples > self._limits.max_samples:
-            halves = page.halves()
+        halves = self._too_large(page)
         if halves is None:
             try:
                 proof = await self._read_lowering(page, seen)
-            except TargetError as error:
-                halves = page.halves() if isinstance(error, AnswerSizeError) else None
+            except AnswerSizeError as error:
+                halves = self._divided(page, error)
                 if halves is None:
                     self._keep(seen, proofs)
-                    raise
+                    raise AnswerSizeError(f"{error}; {self._what_fits(page)}") from error
+            except TargetError:
+                self._keep(seen, proofs)
+                raise
             else:
+                self._note_answered(page)
                 if proof.n_received >= self._limits.max_answer:
                     halves = page.halves()
                 if halves is None:
                     proofs.append(proof)
         for half in halves or ():
             await self.read(half, proofs, seen.part(half))
+
+    def _too_large(self, page: Page) -> list[Page] | None:
+        """Return the halves of a page that is larger than what the target is known to answer."""
+        if page.expectation.n_samples > self._limits.max_samples:
+            return page.halves()
+        if len(page.selection.streams) > self._limits.max_streams:
+            return page.halves_by_streams()
+        return None
+
+    def _divided(self, page: Page, error: AnswerSizeError) -> list[Page] | None:
+        """Return the halves of a page that got no answer because of its size; learn from that."""
+        by_streams = error.divide is Divide.BY_STREAMS
+        halves = page.halves(by_streams=by_streams)
+        if error.divide is not None and halves is not None:
+            by_streams = len(halves[0].selection.streams) < len(page.selection.streams)
+            self._limits = self._limits.below(page, by_streams=by_streams)
+        return halves
+
+    def _note_answered(self, page: Page) -> None:
+        size = page.expectation.n_samples, len(page.selection.streams)
+        self._largest_answered = max(self._largest_answered, size)
+
+    def _what_fits(self, page: Page) -> str:
+        """Return what may be said where the smallest page is too large for the target."""
+        n_samples, n_streams = page.expectation.n_samples, len(page.selection.streams)
+        said = f"a page of {n_samples} sample(s) of {n_streams} stream(s) cannot be divided"
+        n_samples, n_streams = self._largest_answered
+        if not n_streams:
+            return f"{said}, and none was answered"
+        return f"{said}; the largest that was answered: {n_samples} sample(s) of {n_streams}"
+
+    @property
+    def limits(self) -> PageLimits:
+        """How large pages may be, by what the target has refused so far."""
+        return self._limits
 
     async def _read_lowering(self, page: Page, seen: SuccessiveAnswers) -> PageProof:
         """Read a page, asking for less at once where the target names such a limit."""
@@ -190,6 +230,7 @@ class PageReader:
             # it will be asked for in parts, and held against them
             in_full = True
             proof = await run(self._executor, compare, body, page, in_full)
+        note_statements(proof.findings, attempts.said)
         return proof
 
     def _record(self, attempts: Attempts) -> None:

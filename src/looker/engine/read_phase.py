@@ -152,6 +152,8 @@ class ReadPhase:
                     times=self._times,
                 )
                 complete &= await self._read_part(self._pages(part), proof, reader)
+                # what the target has refused for its size is not asked for again
+                self._limits = reader.limits
                 report.fragments_proved += proof.check(self._cycle)
                 if isinstance(proof, SumsOfSending):
                     self._merge(proof.findings)

@@ -7,7 +7,7 @@ is tiled without gaps, so that what was never written shows too, wherever in the
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,8 +62,13 @@ class Page:
     end_ns: int
     expectation: Expectation
 
-    def halves(self) -> list[Page] | None:
-        """Return two pages that make up this one: by time, else by streams; None if it is one."""
+    def halves(self, *, by_streams: bool = False) -> list[Page] | None:
+        """Return two pages that make up this one: by time, else by streams; None if it is one.
+
+        With ``by_streams`` it is the other way round.
+        """
+        if by_streams and (parts := self.halves_by_streams()) is not None:
+            return parts
         times = np.sort(self.expectation.timestamps_ns)
         if not len(times):
             return None
@@ -71,20 +76,24 @@ class Page:
         if middle == times[0]:
             later = times[np.searchsorted(times, middle, "right") :]
             if not len(later):
-                return self._halves_by_stream()
+                several = len(self.expectation.stream_numbers) > 1
+                return self.halves_by_streams() if several else None
             middle = int(later[0])
         return [
             Page(self.selection, start, end, self.expectation.between(start, end))
             for start, end in ((self.start_ns, middle), (middle, self.end_ns))
         ]
 
-    def _halves_by_stream(self) -> list[Page] | None:
-        expected = np.unique(self.expectation.streams)
-        if len(expected) < 2:
-            return None
+    def halves_by_streams(self) -> list[Page] | None:
+        """Return two pages of half of the streams each; None if there is only one."""
+        expected = self.expectation.stream_numbers
         # those of which nothing is expected as well, so that what comes of them shows
         streams = np.array(self.selection.streams)
-        middle = np.searchsorted(streams, expected[len(expected) // 2])
+        if len(streams) < 2:
+            return None
+        middle = len(streams) // 2
+        if len(expected) > 1:
+            middle = int(np.searchsorted(streams, expected[len(expected) // 2]))
         content = self.expectation.content
         return [
             Page(
@@ -101,16 +110,27 @@ class Page:
 class PageLimits:
     """How much a page may hold: samples, counting those that need not be there.
 
-    ``max_answer`` is how many the target may be asked for at once.
+    ``max_answer`` is how many the target may be asked for at once, ``max_streams`` of how many
+    streams.
     """
 
     max_samples: int
     max_answer: int
+    max_streams: int = 2**62
 
     def lowered(self, max_answer: int) -> PageLimits:
         """Return the limits where the target allows less in an answer."""
         # below what is allowed, so that an answer with one more than expected shows it
-        return PageLimits(max(1, min(self.max_samples, max_answer - 1)), max_answer)
+        max_samples = max(1, min(self.max_samples, max_answer - 1))
+        return replace(self, max_samples=max_samples, max_answer=max_answer)
+
+    def below(self, page: Page, *, by_streams: bool) -> PageLimits:
+        """Return the limits where a page is too large for the target."""
+        if by_streams:
+            n_streams = max(1, len(page.selection.streams) // 2)
+            return replace(self, max_streams=min(self.max_streams, n_streams))
+        n_samples = max(1, page.expectation.n_samples // 2)
+        return replace(self, max_samples=min(self.max_samples, n_samples))
 
 
 def tile(starts_ns: NDArray[np.int64], n_samples: int, step_ns: int, max_samples: int) -> list[int]:

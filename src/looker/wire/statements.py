@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -62,10 +63,14 @@ def of_response(status: int, headers: Mapping[str, str]) -> tuple[Statement, ...
     """Return what an answer's status and headers say of it."""
     found = [Statement(f"status {status} {_STATUSES[status]}")] if status in _STATUSES else []
     for name, value in headers.items():
-        words = set(re.split("[^a-z]+", name.lower()))
-        if words & _HEADER_WORDS and value.strip().lower() not in _DENIALS:
+        if _is_statement(name) and value.strip().lower() not in _DENIALS:
             found.append(Statement(_text(f"header {name}", value)))
     return tuple(found)[:_MAX_STATEMENTS]
+
+
+@lru_cache(256)
+def _is_statement(header: str) -> bool:
+    return bool(_HEADER_WORDS & set(re.split("[^a-z]+", header.lower())))
 
 
 def _of_object(values: Mapping[str, Any]) -> Iterator[Statement]:
