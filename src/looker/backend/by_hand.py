@@ -1,12 +1,11 @@
 """How a person asks a target about one mismatch: a URL, a curl line, a logcli line.
 
 Nothing of it holds a secret: a token stands as the file that it is read from, or as a variable of
-the shell that is to be set.
+the shell that is to be set. Nothing of it, however a stream is named, is obeyed by a terminal.
 """
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 from looker.model.config import NS_PER_MS, NS_PER_S
 from looker.model.labels import UNIQUENAME, selector_text
 from looker.model.mismatch import rfc3339_ns
+from looker.model.shell import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,8 @@ def by_hand(
         command = "query" if example.timestamp_ns is not None else "series"
         logcli = _logcli(config, target, command, selector, since_ns, until_ns + 1)
     url = target.url + path
-    return ByHand(f"{url}?{urlencode(parameters)}", _curl(config, target, url, parameters), logcli)
+    query = urlencode(parameters, errors="surrogatepass")
+    return ByHand(f"{url}?{query}", _curl(config, target, url, parameters), logcli)
 
 
 def _selector(labels: Mapping[str, str] | None) -> str | None:
@@ -96,20 +97,20 @@ def _s(time_ns: int) -> str:
 
 
 def _curl(config: RunConfig, target: Target, url: str, parameters: list[tuple[str, str]]) -> str:
-    words = ["curl", "-sS", "-G", shlex.quote(url)]
+    words = ["curl", "-sS", "-G", quoted(url)]
     for name, value in parameters:
-        words += ["--data-urlencode", shlex.quote(f"{name}={value}")]
+        words += ["--data-urlencode", quoted(f"{name}={value}")]
     if target.tenant is not None:
-        words += ["-H", shlex.quote(f"X-Scope-OrgID: {target.tenant}")]
+        words += ["-H", quoted(f"X-Scope-OrgID: {target.tenant}")]
     if config.bearer_token_file is not None:
-        file = shlex.quote(str(config.bearer_token_file))
+        file = quoted(str(config.bearer_token_file))
         words += ["-H", f'"Authorization: Bearer $(cat {file})"']
     elif (target.authorization or "").startswith("Basic "):
         words += ["-u", '"$USERNAME:$PASSWORD"']
     elif target.authorization is not None:
         words += ["-H", '"Authorization: Bearer $TOKEN"']
     if config.ca_file is not None:
-        words += ["--cacert", shlex.quote(str(config.ca_file))]
+        words += ["--cacert", quoted(str(config.ca_file))]
     if config.insecure_skip_verify:
         words.append("--insecure")
     return " ".join(words)
@@ -136,10 +137,10 @@ def _logcli(
     if command == "query":
         words += [f"--limit={_LIMIT}", "--forward", "--output=jsonl"]
     words.append(selector)
-    quoted = [shlex.quote(word) for word in words]
+    line = [quoted(word) for word in words]
     authorization = target.authorization or ""
     if authorization.startswith("Basic "):
-        quoted[2:2] = ['--username="$USERNAME"', '--password="$PASSWORD"']
+        line[2:2] = ['--username="$USERNAME"', '--password="$PASSWORD"']
     elif authorization and config.bearer_token_file is None:
-        quoted.insert(2, '--bearer-token="$TOKEN"')
-    return " ".join(quoted)
+        line.insert(2, '--bearer-token="$TOKEN"')
+    return " ".join(line)

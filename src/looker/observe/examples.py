@@ -59,7 +59,8 @@ def _kind(cycle: Mapping[str, Any]) -> str:
 
 def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[Text, bool]]:
     """Yield the lines about one example, and whether each is to be wrapped."""
-    yield Text(f"  {example['kind']}: {example['stream']}", style="bold", overflow="fold"), True
+    title = f"  {example['kind']}: {visible(example['stream'])}"
+    yield Text(title, style="bold", overflow="fold"), True
     if example["labels"]:
         yield Text(_INDENT + visible(selector_text(example["labels"])), overflow="fold"), True
     place = f"cycle {example['cycle']}"
@@ -81,7 +82,7 @@ def _lines(example: Mapping[str, Any], mode: str, width: int) -> Iterator[tuple[
     for name in ("url", "curl", "logcli"):
         if query is not None and query[name] is not None:
             text = f"{name}: {query[name]}" if name == "url" else query[name]
-            yield Text(_INDENT + text, style="dim"), False
+            yield Text(_INDENT + visible(text), style="dim"), False
 
 
 def _contents(example: Mapping[str, Any], unit: str, width: int) -> Iterator[Text]:

@@ -280,6 +280,11 @@ def _why(place: Path) -> str | None:
         for sums in (report["totals"], report.get("warm_up") or {}):
             words.append((sums.get("write") or {}).get("refusal"))
             words += [(sums.get(part) or {}).get("error") for part in ("read", "spot_check")]
+        words += [
+            f"--fail-if: {one['expr']!r} cannot be judged: its figure has no value"
+            for one in report.get("thresholds") or ()
+            if one["breached"] is None
+        ]
         said = next((word for word in words if word), f"its verdict is {report['verdict']}")
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         said = log_tail(place / LOG_FILE)

@@ -158,3 +158,16 @@ def test_there_is_no_logcli_line_for_a_path_of_ones_own() -> None:
     assert asked is not None
     assert asked.logcli is None
     assert by_hand(LOGS, LOKI, example(timestamp_ns=2**63 - 1), 0, 1) is not None
+
+
+@pytest.mark.parametrize("target", [LOKI, PROMETHEUS], ids=["loki", "prometheus"])
+def test_field_case_56_a_stream_s_name_is_not_obeyed_by_a_terminal(target: Target) -> None:
+    """Nor is anything changed that is asked for: an answer may hold any name."""
+    name = "x\x1b[2J\x1b]0;t\x07\u202e\ud800"
+    asked = by_hand(LOGS, target, example(labels={name: "it's"}), 0, 1)
+    assert asked is not None
+    for line in (asked.url, asked.curl, asked.logcli or ""):
+        assert line.isprintable()
+    assert r"x\033[2J\033]0;t\007\342\200\256\355\240\200" in asked.curl
+    pairs = dict(parse_qsl(urlsplit(asked.url).query, errors="surrogatepass"))
+    assert pairs["query"].startswith("{" + name + '="it\'s"}')

@@ -15,7 +15,9 @@ LABELS = {"looker_group": "id-0-g0", "looker_uniquename": "id-0-1"}
 QUERY = {"url": "http://h/q?" + "x" * 150, "curl": "curl " + "y" * 150, "logcli": None}
 
 
-def shown(*, mode: str = "logs", width: int = 80, **changes: Any) -> list[str]:
+def shown(
+    *, mode: str = "logs", width: int = 80, query: dict[str, Any] = QUERY, **changes: Any
+) -> list[str]:
     one = MismatchExample(
         **{
             "kind": MismatchKind.CORRUPT,
@@ -30,7 +32,7 @@ def shown(*, mode: str = "logs", width: int = 80, **changes: Any) -> list[str]:
     ).marked()
     read = {
         "mismatches": {"missing": 0, one.kind.value: 1234},
-        "examples": [{**one.to_json(), "query": QUERY}],
+        "examples": [{**one.to_json(), "query": query}],
     }
     text = io.StringIO()
     console = Console(file=text, width=width, highlight=False)
@@ -100,3 +102,11 @@ def test_terminals_are_not_obeyed_and_lone_surrogates_are_printed() -> None:
     assert "    received: a·]0;x··b" in lines
     # in a selector, as the target would read it
     assert '    {a="\\u001b[2J"}' in lines
+
+
+def test_field_case_56_a_stream_s_name_is_not_obeyed() -> None:
+    name = "x\x1b[2J\x1b]0;t\x07"
+    query = {**QUERY, "url": f"http://{name}", "curl": f"curl {name}"}
+    lines = shown(width=120, query=query, expected="a", received="b", stream=name)
+    assert all(line.isprintable() for line in lines)
+    assert "  corrupt: x·[2J·]0;t·" in lines
