@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from looker.analysis.comparison import Finding
 from looker.analysis.metrics import Better, better
 from looker.analysis.sides import ALL_POINTS
 from looker.analysis.soundness import target_of
+from looker.model.words import printable
+from looker.observe import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import Console, JustifyMethod, RenderableType
 
     from looker.analysis.comparison import Comparison, Contest, Difference, Summary
     from looker.analysis.reports import Side
@@ -34,36 +35,30 @@ _LEGEND: Final = (
     " pairs of runs; p: sign-flip test, corrected (Holm) for {n_tests} test(s)"
 )
 _NONE: Final = "-"
-_FILE_WIDTH: Final = 132
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print a comparison."""
-    console = console or _console()
+    console = terminal.console() if console is None else console
     for line in _heads(comparison):
-        console.print(Text(line, style="italic", overflow="fold"))
+        console.print(Text(printable(line), style="italic", overflow="fold"))
     for contest in comparison.contests:
         if len(comparison.contests) > 1:
-            console.print(Text(f"\n{_title(contest)}", style="bold", overflow="fold"))
+            title = printable(f"\n{_title(contest)}")
+            console.print(Text(title, style="bold", overflow="fold"))
         console.print()
-        console.print(_table(comparison, contest))
+        for one in _laid_out(comparison, contest, console):
+            console.print(one)
     console.print()
     legend = _LEGEND.format(n_tests=comparison.n_tests)
     console.print(Text(legend, style="dim"))
     for note in comparison.notes:
-        console.print(Text(note, style="dim"))
+        console.print(Text(printable(note), style="dim", overflow="fold"))
     for line in _doubts(comparison):
-        console.print(Text(line, style="yellow"))
+        console.print(Text(printable(line), style="yellow", overflow="fold"))
     for line, breached in _thresholds(comparison):
-        console.print(Text(line, style="bold red" if breached else "dim"))
-
-
-def _console() -> Console:
-    """Return standard output; what is no terminal has lines long enough for a table's."""
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _FILE_WIDTH
-    return console
+        style = "bold red" if breached else "dim"
+        console.print(Text(printable(line), style=style, overflow="fold"))
 
 
 def markdown(comparison: Comparison) -> str:
@@ -115,24 +110,29 @@ def _runs(side: Side) -> str:
     return f"{side.name} · {runs} · {target_of(side.reports[0])}"
 
 
-def _table(comparison: Comparison, contest: Contest) -> Table:
-    table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 1, 0, 0))
-    # few columns whose cells wrap well, so that it fits a narrow terminal
+def _laid_out(
+    comparison: Comparison, contest: Contest, console: Console
+) -> Sequence[RenderableType]:
     metric, baseline, contender, difference, interval, p, verdict = _titles(comparison)
-    table.add_column(metric, no_wrap=True)
-    for title in (baseline, contender, f"{difference} ({interval})"):
-        table.add_column(title, justify="right")
-    table.add_column(f"{verdict} ({p})")
-    for one in contest.differences:
-        metric, baseline, contender, difference, interval, p, verdict = _cells(one)
-        table.add_row(
-            metric,
-            baseline,
-            contender,
-            difference if one.interval is None else f"{difference} ({interval})",
-            Text(f"{verdict} ({p})", style=_STYLES[one.finding]),
-        )
-    return table
+    columns: list[tuple[str, JustifyMethod]] = [
+        (metric, "left"),
+        (baseline, "right"),
+        (contender, "right"),
+        (f"{difference} ({interval})", "right"),
+        (f"{verdict} ({p})", "left"),
+    ]
+    return terminal.laid_out(columns, list(map(_row, contest.differences)), console, n_last=1)
+
+
+def _row(one: Difference) -> list[str | Text]:
+    metric, baseline, contender, difference, interval, p, verdict = _cells(one)
+    return [
+        metric,
+        baseline,
+        contender,
+        difference if one.interval is None else f"{difference} ({interval})",
+        Text(f"{verdict} ({p})", style=_STYLES[one.finding]),
+    ]
 
 
 def _titles(comparison: Comparison) -> list[str]:
@@ -158,7 +158,6 @@ def _summary(summary: Summary) -> str:
     text = f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
     if summary.n == 1 or summary.spread is None:
         return text
-    # one word, so that it is not torn in a narrow column
     return f"{text} ±{100 * summary.spread:.1f}%"
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import sys
 from typing import Final
 
 from looker.errors import OutputError
 
+_SIZE: Final = re.compile("[1-9][0-9]{0,4}")
 _ERRORS: Final = "looker.signs"
 _SIGNS: Final = {
     "±": "+-",
@@ -36,6 +38,10 @@ _SIGNS: Final = {
 def own_streams() -> None:
     """Make the three streams of this process such as all the rest may take for granted."""
     codecs.register_error(_ERRORS, _in_ascii)
+    for name in ("COLUMNS", "LINES"):
+        # what draws on a terminal takes them for numbers
+        if not _SIZE.fullmatch(os.environ.get(name, "1")):
+            del os.environ[name]
     _fill_closed()
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if sys.stdout is not None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from math import floor, log10
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from looker.model.calibration import WRITE_STAGES, Stage
 from looker.model.config import Mode
+from looker.observe import terminal
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
 
     from looker.model.calibration import Calibration, LoadCeiling, Measured
 
@@ -24,15 +27,13 @@ _NAMES: Final = {
     Stage.VALIDATE: "validate",
 }
 _BAR_CHARS: Final = 10
-_NAME_CHARS: Final = 43
-"""Names, shares and paddings."""
-_COLUMN_CHARS: Final = 13
+_WRITTEN: Final = "written, all stages at once"
 _DIM: Final = "dim"
 
 
 def show(calibration: Calibration, console: Console | None = None) -> None:
     """Print what was measured."""
-    console = console or Console(highlight=False)
+    console = terminal.console() if console is None else console
     host = calibration.environment
     cores = f"{host['n_usable_cores']} usable cores"
     title = " · ".join(
@@ -40,24 +41,53 @@ def show(calibration: Calibration, console: Console | None = None) -> None:
     )
     parts: list[RenderableType] = [Text(title, style="italic", overflow="fold")]
     for load in calibration.loads:
-        parts += _load(load, console.width)
+        parts += _load(load, console)
     console.print(Group(*parts))
 
 
-def _load(load: LoadCeiling, width: int) -> list[RenderableType]:
-    n_columns = max(1, (width - _NAME_CHARS) // _COLUMN_CHARS)
-    # the largest numbers of workers, and one worker to compare with
-    shown = load.measured[-n_columns:]
-    if n_columns > 1 and len(load.measured) > n_columns:
-        shown = (load.measured[0], *shown[1:])
+def _load(load: LoadCeiling, console: Console) -> list[RenderableType]:
     return [
         Text(""),
         _shape(load),
         Text(""),
-        _table(load, shown),
+        *_figures(load, console),
         Text(""),
         _summary(load),
         *([_notes(load)] if load.notes() else []),
+    ]
+
+
+def _figures(load: LoadCeiling, console: Console) -> Sequence[RenderableType]:
+    """Return a table of as many numbers of workers as there is room for.
+
+    The largest ones, and one worker to compare with; where there is no room for one, its figures
+    one below the other.
+    """
+    shown = load.measured
+    while True:
+        table = _table(load, shown)
+        if terminal.fits(table, console):
+            return [table]
+        if len(shown) == 1:
+            return terminal.one_below_the_other(
+                [(Text(_workers(shown[0]), "bold"), [(n, c[0]) for n, c in _rows(shown)])]
+            )
+        shown = (shown[0], *shown[2:]) if len(shown) > 2 else shown[-1:]
+
+
+def _workers(one: Measured) -> str:
+    return f"{one.n_workers} worker{'s' if one.n_workers > 1 else ''}"
+
+
+def _rows(shown: Sequence[Measured]) -> list[tuple[str, list[str]]]:
+    """Return what was measured, by name, for each number of workers."""
+    return [
+        *((_NAMES[stage], [rounded(one.samples_per_s(stage)) for one in shown]) for stage in Stage),
+        (_WRITTEN, [rounded(one.write.samples_per_s) for one in shown]),
+        ("  payload MB/s", [rounded(one.payload_mb_per_s) for one in shown]),
+        ("  wire MB/s", [rounded(one.wire_mb_per_s) for one in shown]),
+        ("  cores busy: workers", [f"{one.cores_busy:.1f}" for one in shown]),
+        ("  cores busy: null target", [f"{one.target_cores_busy:.1f}" for one in shown]),
     ]
 
 
@@ -76,37 +106,30 @@ def _shape(load: LoadCeiling) -> Text:
     )
 
 
-def _table(load: LoadCeiling, shown: tuple[Measured, ...]) -> Table:
+def _table(load: LoadCeiling, shown: Sequence[Measured]) -> Table:
     best = load.best
     table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(f"{load.unit}/s", no_wrap=True, header_style=_DIM)
     table.add_column("share of CPU", no_wrap=True, header_style=_DIM)
     for one in shown:
-        name = f"{one.n_workers} worker{'s' if one.n_workers > 1 else ''}"
-        table.add_column(name, justify="right", no_wrap=True, header_style="bold")
-    for stage in Stage:
+        table.add_column(_workers(one), justify="right", no_wrap=True, header_style="bold")
+    rows = _rows(shown)
+    for stage, (name, cells) in zip(Stage, rows, strict=False):
         costliest = stage is best.costliest
         table.add_row(
-            Text(_NAMES[stage], style="yellow" if costliest else ""),
+            Text(name, style="yellow" if costliest else ""),
             _bar(best.share(stage), "yellow" if costliest else "cyan"),
-            *(rounded(one.samples_per_s(stage)) for one in shown),
+            *cells,
         )
     table.add_section()
+    (name, cells), *further = rows[len(Stage) :]
+    styles = ["bold green" if one is best else "" for one in shown]
     table.add_row(
-        Text("written, all stages at once", style="bold"),
+        Text(name, style="bold"),
         "",
-        *(
-            Text(rounded(one.write.samples_per_s), style="bold green" if one is best else "")
-            for one in shown
-        ),
+        *(Text(cell, style=style) for cell, style in zip(cells, styles, strict=True)),
     )
-    rows = (
-        ("  payload MB/s", [rounded(one.payload_mb_per_s) for one in shown]),
-        ("  wire MB/s", [rounded(one.wire_mb_per_s) for one in shown]),
-        ("  cores busy: workers", [f"{one.cores_busy:.1f}" for one in shown]),
-        ("  cores busy: null target", [f"{one.target_cores_busy:.1f}" for one in shown]),
-    )
-    for name, cells in rows:
+    for name, cells in further:
         table.add_row(Text(name, style=_DIM), "", *cells)
     return table
 
@@ -124,7 +147,7 @@ def _summary(load: LoadCeiling) -> Table:
     best = load.best
     of_writing = sum(best.share(stage) for stage in WRITE_STAGES)
     share = 100 * best.share(best.costliest) / of_writing if of_writing else 0.0
-    workers = f"with {best.n_workers} worker{'s' if best.n_workers > 1 else ''}"
+    workers = f"with {_workers(best)}"
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(overflow="fold")

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from rich.console import Console, Group
@@ -23,7 +24,7 @@ from looker.observe.bottleneck import GeneratorWatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
     from looker.clock import Clock
     from looker.model.report import CycleReport, ReadReport, WriteReport
@@ -41,6 +42,10 @@ _READ: Final = "read"
 _NONE: Final = "-"
 _LABEL: Final = "dim"
 _MARGIN: Final = (0, 2)
+_BAR_CHARS: Final = 10
+_PERCENT_CHARS: Final = 5
+_RATIOS: Final = (30, 23)
+"""On 80 columns as wide as the widest figures of each of two columns."""
 
 
 class LogView:
@@ -169,22 +174,23 @@ class LiveView:
     def _title(self, workers: Sequence[WorkerState]) -> RenderableType:
         config = self._state.config
         left = Text.assemble(
-            (config.invocation_id, "bold"), (f"  {config.mode}", _LABEL), overflow="ellipsis"
+            (config.invocation_id, "bold"), (f"  {config.mode}", _LABEL), overflow="fold"
         )
         if self._phase is not None:
-            n, name, n_all = self._phase[0] + 1, "cycle", config.n_cycles
-            if config.is_warm_up(self._phase[0]):
-                name, n_all = "warm-up cycle", config.n_warm_up_cycles
-            else:
-                n -= config.n_warm_up_cycles
-            left.append(f"  {name} {n}" + (f" of {n_all}" if n_all else ""))
+            # counted from 0, as in the log, the table and the report
+            cycle, n_before, n_all = self._phase[0], config.n_warm_up_cycles, config.n_cycles
+            name = "cycle"
+            if config.is_warm_up(cycle):
+                name, n_before, n_all = "warm-up cycle", 0, config.n_warm_up_cycles
+            done = f"{cycle - n_before}" + (f" of {n_all}" if n_all else "")
+            left.append(f"  {name} {cycle}, {done} done")
         n_up = sum(worker.up for worker in workers)
         elapsed_s = max(0, self._clock.wall_ns() - self._state.started_ns) // 1_000_000_000
         right = Text.assemble(
             (f"{n_up} of {len(workers)} workers up", "" if n_up == len(workers) else "yellow"),
             f"  {elapsed_s // 3600}:{elapsed_s // 60 % 60:02}:{elapsed_s % 60:02}",
         )
-        return _line(left, right)
+        return _Line(left, right)
 
     def _write_body(self, workers: Sequence[WorkerState]) -> list[RenderableType]:
         config, unit = self._state.config, self._unit
@@ -213,7 +219,7 @@ class LiveView:
             ("limited by", _limits(TimeSpent.of(writes))),
             ("mismatches", _mismatches(workers)),
         ]
-        return [_bar("writing", share, said), _figures(figures)]
+        return [_Bar("writing", share, said), _Figures(figures)]
 
     def _read_body(
         self, workers: Sequence[WorkerState], reads: Sequence[ReadReport]
@@ -240,7 +246,7 @@ class LiveView:
             ("mismatches", _mismatches(workers)),
         ]
         said = f"{_of(n_validated, n_all, about)} validated"
-        return [_bar("reading", n_compared / n_all if n_all else 0.0, said), _figures(figures)]
+        return [_Bar("reading", n_compared / n_all if n_all else 0.0, said), _Figures(figures)]
 
     def _throughput(
         self, n_samples: int, n_bytes: int, duration_s: float
@@ -338,39 +344,80 @@ def _times(parts: Sequence[PhaseTimes]) -> PhaseTimes:
     return total
 
 
-def _line(left: RenderableType, right: RenderableType) -> Table:
-    grid = Table.grid(expand=True, padding=_MARGIN)
-    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(left, right)
-    return grid
+@dataclass(frozen=True)
+class _Line:
+    """Two texts at the ends of a line; one below the other where they do not fit."""
+
+    left: Text
+    right: Text
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        if self.left.cell_len + _MARGIN[1] + self.right.cell_len > options.max_width:
+            yield self.left
+            yield self.right
+            return
+        grid = Table.grid(expand=True, padding=_MARGIN)
+        grid.add_column(ratio=1, no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_row(self.left, self.right)
+        yield grid
 
 
-def _bar(name: str, share: float, said: str) -> Table:
-    share = min(1.0, share)
-    grid = Table.grid(expand=True, padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column(ratio=1, min_width=10)
-    grid.add_column(justify="right", no_wrap=True, min_width=5)
-    grid.add_column(justify="right", no_wrap=True)
-    style = "green" if share >= 1 else "cyan"
-    bar = ProgressBar(completed=share, total=1.0, complete_style=style, finished_style=style)
-    # 100 % only where nothing is left
-    grid.add_row(name, bar, f"{int(share * 100)} %", Text(said, style=_LABEL))
-    return grid
+@dataclass(frozen=True)
+class _Bar:
+    """A bar and how far it is; in words below it where they do not fit."""
+
+    name: str
+    share: float
+    said: str
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        share = min(1.0, self.share)
+        grid = Table.grid(expand=True, padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(ratio=1, min_width=_BAR_CHARS)
+        grid.add_column(justify="right", no_wrap=True, min_width=_PERCENT_CHARS)
+        style = "green" if share >= 1 else "cyan"
+        bar = ProgressBar(completed=share, total=1.0, complete_style=style, finished_style=style)
+        said = Text(self.said, style=_LABEL, overflow="fold")
+        # 100 % only where nothing is left
+        cells: list[RenderableType] = [self.name, bar, f"{int(share * 100)} %"]
+        used = len(self.name) + _BAR_CHARS + _PERCENT_CHARS + 3 + said.cell_len
+        if used <= options.max_width:
+            grid.add_column(justify="right", no_wrap=True)
+            cells.append(said)
+        grid.add_row(*cells)
+        yield grid
+        if used > options.max_width:
+            yield said
 
 
-def _figures(figures: Sequence[tuple[str, Text]]) -> Table:
-    """Return figures in two columns, the first half on the left."""
-    grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
-    # on 80 columns: as wide as the widest figures of each
-    for ratio in (30, 23):
-        grid.add_column(style=_LABEL, no_wrap=True)
-        grid.add_column(ratio=ratio, no_wrap=True, overflow="ellipsis")
-    half = (len(figures) + 1) // 2
-    for left, right in zip(figures[:half], figures[half:], strict=True):
-        grid.add_row(*left, *right)
-    return grid
+@dataclass(frozen=True)
+class _Figures:
+    """Figures in two columns, the first half on the left; in one where they do not fit."""
+
+    figures: Sequence[tuple[str, Text]]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        half = (len(self.figures) + 1) // 2
+        sides = self.figures[:half], self.figures[half:]
+        names = [max(len(name) for name, _ in side) for side in sides]
+        needed = [max(figure.cell_len for _, figure in side) for side in sides]
+        room = options.max_width - sum(names) - len(_RATIOS) * 2
+        shares = [room * ratio // sum(_RATIOS) for ratio in _RATIOS]
+        grid = Table.grid(expand=True, padding=(0, 1, 0, 0))
+        if any(wanted > share for wanted, share in zip(needed, shares, strict=True)):
+            grid.add_column(style=_LABEL, no_wrap=True)
+            grid.add_column(ratio=1, overflow="fold")
+            for name, figure in self.figures:
+                grid.add_row(name, figure)
+        else:
+            for ratio in _RATIOS:
+                grid.add_column(style=_LABEL, no_wrap=True)
+                grid.add_column(ratio=ratio, no_wrap=True)
+            for left, right in zip(*sides, strict=True):
+                grid.add_row(*left, *right)
+        yield grid
 
 
 def _of(n: int, n_all: int, about: str = "") -> str:

@@ -105,8 +105,8 @@ def _figures(
         if terminal.fits(table, console):
             return [table]
         if len(columns) == 1:
-            figures = [(name.strip(), cell) for name, (cell,) in rows]
-            return terminal.one_below_the_other([(Text(columns[0][0], "bold"), figures)])
+            lines = [(name, cell) for name, (cell,) in rows]
+            return terminal.one_below_the_other([(Text(columns[0][0], "bold"), lines)])
         columns = columns[1:]
     return []
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from looker.observe import terminal
 from looker.sweep.store import read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from rich.console import Console, JustifyMethod
 
 _FIGURES: Final = (
     ("write_samples_per_s", "written/s"),
@@ -31,7 +32,7 @@ def show_summary(
 
     ``rows`` are those of the table of all runs.
     """
-    console = console or Console(highlight=False)
+    console = terminal.console() if console is None else console
     facts = read_facts(root)
     by_place: dict[tuple[str, str], list[Mapping[str, Any]]] = {
         (target, point): [] for point in facts.points for target in facts.targets
@@ -41,14 +42,12 @@ def show_summary(
     figures = [
         (name, title) for name, title in _FIGURES if any(row.get(name) is not None for row in rows)
     ]
-    table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
+    columns: list[tuple[str, JustifyMethod]] = [("target", "left"), ("runs", "right")]
+    columns += [(title, "right") for _, title in figures]
     if facts.swept:
         console.print(Text(f"by {', '.join(facts.swept)}", style="italic", overflow="fold"))
-        table.add_column("point", overflow="fold")
-    table.add_column("target", no_wrap=True)
-    table.add_column("runs", justify="right")
-    for _, title in figures:
-        table.add_column(title, justify="right")
+        columns.insert(0, ("point", "left"))
+    table: list[list[str | Text]] = []
     for (target, point), found in by_place.items():
         sound = [row for row in found if row["error"] is None]
         n_failed = len(found) - len(sound)
@@ -57,8 +56,9 @@ def show_summary(
             runs.append(f" +{n_failed} failed", "red")
         cells = [_number([row.get(name) for row in sound]) for name, _ in figures]
         swept = [", ".join(map(str, facts.points[point].values()))] if facts.swept else []
-        table.add_row(*swept, target, runs, *cells)
-    console.print(table)
+        table.append([*swept, target, runs, *cells])
+    for one in terminal.laid_out(columns, table, console, n_keys=len(columns) - len(figures) - 1):
+        console.print(one)
 
 
 def _number(values: Sequence[float | None]) -> str:

@@ -123,3 +123,12 @@ def test_on_a_narrow_terminal_the_first_and_the_last_remain(width: int, names: l
 )
 def test_three_digits_are_enough(number: float, expected: str) -> None:
     assert rounded(number) == expected
+
+
+@pytest.mark.parametrize("width", [20, 40, 45])
+def test_field_case_26_where_there_is_no_room_for_a_column_each_figure_has_its_line(
+    width: int,
+) -> None:
+    said = " ".join(" ".join(shown([1, 16], width)).split())
+    assert "16 workers generate and encode: 80,000,000 compress: 160,000,000" in said
+    assert "written, all stages at once: 19,800,000" in said

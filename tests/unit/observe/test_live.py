@@ -89,7 +89,7 @@ def test_before_workers_are_up(config: RunConfig) -> None:
 def test_a_write_phase(config: RunConfig, written: Callable[..., WriteReport]) -> None:
     _, view = writing(config, written, ManualClock())
     text = text_of(view)
-    assert "looker-ab12cd34 logs cycle 1 of 3" in text
+    assert "looker-ab12cd34 logs cycle 0, 0 of 3 done" in text
     assert "2 of 2 workers up 1:02:05" in text
     assert "77 % 771 of 1,000 fragments" in text
     # worker 0 has written 250,000 in its last half second; worker 1 has but one report
@@ -129,7 +129,7 @@ def test_mismatches_of_earlier_cycles_stay_in_sight(
     state.hear(0, 1, written())
     view.phase_began(1, "write")
     assert "mismatches 7" in text_of(view)
-    assert "cycle 2 of 3" in text_of(view)
+    assert "cycle 1, 1 of 3 done" in text_of(view)
 
 
 def test_what_spot_checks_have_found_is_in_sight(
@@ -169,20 +169,21 @@ def test_metrics_without_an_end_and_a_dead_worker(
     text = text_of(view)
     assert "samples/s" in text
     assert "1 of 2 workers up" in text
-    assert re.search(r"cycle 1 +1 of 2", text)
+    assert re.search(r"cycle 0, 0 done +1 of 2", text)
 
 
-def test_warm_up_cycles_are_counted_apart(
+def test_field_case_29_cycles_are_numbered_as_everywhere(
     config: RunConfig, written: Callable[..., WriteReport]
 ) -> None:
     config = dataclasses.replace(config, n_warm_up_cycles=2)
     _, view = writing(config, written, ManualClock())
-    assert "warm-up cycle 1 of 2" in text_of(view)
+    assert "warm-up cycle 0, 0 of 2 done" in text_of(view)
     view.phase_began(1, "write")
-    assert "warm-up cycle 2 of 2" in text_of(view)
+    assert "warm-up cycle 1, 1 of 2 done" in text_of(view)
     view.phase_began(2, "write")
     text = text_of(view)
-    assert "cycle 1 of 3" in text
+    # as in the log, the table and the report
+    assert "cycle 2, 0 of 3 done" in text
     assert "warm-up" not in text
 
 
@@ -200,7 +201,14 @@ def test_every_width_holds_the_frame(
     config: RunConfig, written: Callable[..., WriteReport], width: int
 ) -> None:
     _, view = writing(config, written, ManualClock())
-    assert len(lines_of(view, width)) == 7
+    lines = lines_of(view, width)
+    assert len(lines) == {40: 14, 60: 12, 80: 7, 200: 7}[width]
+    # field case 26: nothing is cut
+    text = " ".join(" ".join(lines).split())
+    assert "…" not in text
+    for words in ("looker-ab12cd34 logs cycle 0", "2 of 2 workers up", "entries acked 750,000"):
+        assert words in text
+    assert "retried, 6 rejected" in text
 
 
 def test_large_figures_fit_80_columns(
