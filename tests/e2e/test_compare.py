@@ -103,7 +103,7 @@ def test_a_breach_is_exit_code_4(repeats: Path) -> None:
         ("a b --metric write.sample_per_s", "--metric: write.sample_per_s is no figure"),
         ("a b --metric spot_check.queries", "--metric: spot_check.queries has no value in a"),
         ("a b --confidence 1", "--confidence: must be from 0.5 to 0.999, not 1"),
-        ("a b --confidence nan", "--confidence: must be from"),
+        ("a b --confidence nan", "--confidence: must be a number, not 'nan'"),
         ("a b --fail-if samples_per_s<-5", "--fail-if: 'samples_per_s<-5': a difference is in"),
         ("a b --fail-if samples_per_s<-5%", "--fail-if: could never be breached with 6 pair(s)"),
         ("a b --format pdf", "'pdf' is not one of"),

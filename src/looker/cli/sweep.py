@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from looker.analysis.foresight import foreseen
@@ -30,6 +28,7 @@ from looker.interruption import end_at_once, end_in_order
 from looker.model.config import Mode
 from looker.model.url import keep_secrets_of, presentable
 from looker.model.words import one_line
+from looker.observe import terminal
 from looker.spawning import end_with_parent, held_back
 from looker.sweep.definition import MODE, read_definition
 from looker.sweep.plan import plan_of
@@ -40,6 +39,8 @@ from looker.sweep.view import SweepView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
 
     from looker.analysis.foresight import Foresight
     from looker.model.config import RunConfig
@@ -87,18 +88,18 @@ def show_plan(file: Path, out: Path) -> None:
     _drop_environment()
     (plan, foresight), store = _checked_plan(file), SweepStore(out)
     store.refuse_if_foreign(plan)
-    console = Console(highlight=False)
-    table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
-    for title in ("", "target", "point", "repeat", ""):
-        table.add_column(title, overflow="fold")
+    console = terminal.console()
+    heads = ("", "target", "point", "repeat", "")
+    rows = []
     n_done = 0
     for number, one in enumerate(plan.runs, 1):
         said = ""
         if store.is_done(one):
             said = "done" if store.damage(one) is None else "damaged: done again"
         n_done += said == "done"
-        table.add_row(str(number), one.target.name, one.point.name, str(one.repeat), said)
-    console.print(table)
+        rows.append([str(number), one.target.name, one.point.name, str(one.repeat), said])
+    for line in terminal.laid_out([(head, "left") for head in heads], rows, console, n_keys=3):
+        console.print(line)
     console.print()
     for one in plan.runs:
         if one.repeat == 1:

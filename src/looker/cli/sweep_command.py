@@ -35,7 +35,9 @@ def sweep_command(
     """Read the file, check every run of it, and run what is not done yet."""
     from looker.cli.run import configure_log  # noqa: PLC0415 - only a sweep needs all this
     from looker.cli.sweep import show_plan, sweep  # noqa: PLC0415
+    from looker.interruption import end_in_order  # noqa: PLC0415
 
+    end_in_order()
     configure_log(log_level)
     if dry_run:
         show_plan(file, out)

@@ -21,7 +21,7 @@ _STATUS: Final = re.compile(r"(?:write|read)\.responses_by_status\.(.+)")
 """Answers by status: any status may stand behind it."""
 _METRIC: Final = re.compile(rf"target\.metrics\.(.+)\.({'|'.join(OF_A_METRIC)})")
 """A metric of the target's own, by its name or selector, in which there may be dots."""
-OF_EVENTS: Final = frozenset({"visible_after_ms"})
+OF_EVENTS: Final = frozenset({"visible_after_ms", "refused_service_ms"})
 """Latencies of something that need not happen: where it did not, that is no lack of a value."""
 
 _LIKELY: Final = (
