@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
-from looker.backend.credentials import token_file
+from looker.backend.credentials import TokenFile, token_file
 from looker.backend.outcomes import Product, classify
 from looker.backend.sizes import fitting_share
 from looker.errors import DecodeError, TargetError
@@ -34,6 +34,9 @@ _MAX_QUERY_STRING: Final = 2000
 _NO_SUCH_PATH: Final = frozenset({404, 405})
 ANSWERED: Final = frozenset({200, 203, 206})
 """With what queries are answered; the last two say that the answer is not quite it."""
+
+
+_AUTHORIZATION: Final = "Authorization"
 
 
 class AnswerSizeError(TargetError):
@@ -94,17 +97,23 @@ class Target:
         told = self.limits.get("max_entries_limit_per_query", "")
         return int(told) if re.fullmatch("[0-9]{1,18}", told) else None
 
+    def token(self) -> TokenFile | None:
+        """Return the file with the token, which may change; None where there is none."""
+        if self.token_file is None:
+            return None
+        return token_file(self.token_file, self.authorization)
+
     def headers(self) -> dict[str, str]:
         """Return the headers of every request; what they hold in secret is kept so from then on."""
         authorization = self.authorization
-        if self.token_file is not None:
-            authorization = token_file(self.token_file).header()
+        if (token := self.token()) is not None:
+            authorization = token.header()
         keep_authorization(authorization)
         headers = {}
         if self.tenant is not None:
             headers["X-Scope-OrgID"] = self.tenant
         if authorization is not None:
-            headers["Authorization"] = authorization
+            headers[_AUTHORIZATION] = authorization
         return headers
 
 
@@ -141,6 +150,14 @@ class Api(Protocol):
         """Return the request that reads samples back."""
         ...
 
+    def authorized(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return a request's headers with the token as it is now."""
+        ...
+
+    def has_renewed(self, headers: Mapping[str, str]) -> bool:
+        """Tell whether there is another token than the one in these headers by now."""
+        ...
+
     def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """Return what a successful answer to a query holds, uncompressed; else TargetError.
 
@@ -154,8 +171,19 @@ class _Pushes:
 
     def __init__(self, target: Target, headers: Mapping[str, str]) -> None:
         self._target = target
+        self._token = target.token()
         self._push_url = target.url + target.push_path
         self._push_headers = {**target.headers(), **headers}
+
+    def authorized(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return a request's headers with the token as it is now."""
+        if self._token is None or headers[_AUTHORIZATION] == (now := self._token.header()):
+            return headers
+        return {**headers, _AUTHORIZATION: now}
+
+    def has_renewed(self, headers: Mapping[str, str]) -> bool:
+        """Tell whether there is another token than the one in these headers by now."""
+        return self._token is not None and self._token.has_renewed(headers[_AUTHORIZATION])
 
     def push(self, body: memoryview) -> Request:
         """Return the request that pushes a compressed body."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from looker.model.elapsed import Elapsed
 
 if TYPE_CHECKING:
+    from looker.backend.transport import Answer
     from looker.wire.statements import Statement
 
 
@@ -44,6 +45,11 @@ class Attempts:
     """Where the time between attempts counts; it may be shared with others."""
     said: tuple[Statement, ...] = ()
     """What the last answer's status and headers say of it."""
+
+    def note_stale(self, answer: Answer) -> None:
+        """Note an attempt whose token was refused, and another one with the token that came."""
+        self.responses[str(answer.status)] += 1
+        self.n_attempts += 1
 
     @property
     def n_answers(self) -> int:

@@ -23,6 +23,8 @@ from looker.model.words import one_line
 from looker.wire.statements import of_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from looker.backend.api import Api, Request
     from looker.backend.transport import Answer, Transport
     from looker.clock import Clock
@@ -33,6 +35,7 @@ MAX_PUSH_ANSWER_BYTES: Final = 1 << 20
 """All writers may hold one at the same time; only the first words of it matter."""
 READ_RETRY: Final = RetryPolicy(deadline_s=60.0, min_delay_s=0.5, max_delay_s=5.0, jitter=0.5)
 _ENTRIES_LIMIT: Final = re.compile(rb"max_entries_limit_per_query \(\d+ > (\d{1,18})\)")
+_REFUSED_TOKENS: Final = frozenset({401, 403})
 _RATE_LIMITED_READS: Final = frozenset({429, 529})
 _UNANSWERED_READS: Final = frozenset({408, 500, 502, 503, 504}) | _RATE_LIMITED_READS
 
@@ -113,7 +116,7 @@ class Client:
                 result.n_copies += classified.outcome.may_leave_copy
                 if self._is_final(classified, result, ambiguous=ambiguous):
                     break
-                sent = sent or classified.outcome.was_sent
+                sent = sent or classified.outcome.was_sent or result.n_copies > 0
                 ambiguous = ambiguous or classified.outcome is Outcome.TRANSIENT
                 delay_s = self._retry.delay_s(
                     result.n_attempts - 1,
@@ -147,7 +150,7 @@ class Client:
             attempts.n_attempts += 1
             limited = False
             try:
-                answer = await self._send(request, query.max_answer_bytes)
+                answer = await self._send(request, query.max_answer_bytes, attempts.note_stale)
                 attempts.responses[str(answer.status)] += 1
                 accepted = answer.status in ANSWERED
                 times_ns = attempts.service_ns if accepted else attempts.refused_service_ns
@@ -191,8 +194,17 @@ class Client:
         body = request.body or b""
         result.n_attempts += 1
         result.wire_bytes += len(body)
+
+        def note_stale(answer: Answer) -> None:
+            nonlocal again
+            result.note_stale(answer)
+            result.wire_bytes += len(body)
+            # whoever refuses may have stored before
+            result.n_copies += 1
+            again = True
+
         try:
-            answer = await self._send(request, MAX_PUSH_ANSWER_BYTES)
+            answer = await self._send(request, MAX_PUSH_ANSWER_BYTES, note_stale)
         except httpx.TransportError as error:
             name = type(error).__name__
             result.responses[name] += 1
@@ -231,15 +243,26 @@ class Client:
                 return False
         return True
 
-    async def _send(self, request: Request, max_answer_bytes: int) -> Answer:
-        return await self._transport.send(
-            request.method,
-            request.url,
-            headers=request.headers,
-            body=request.body,
-            deadline_s=self._request_timeout_s,
-            max_answer_bytes=max_answer_bytes,
-        )
+    async def _send(
+        self, request: Request, max_answer_bytes: int, stale: Callable[[Answer], None]
+    ) -> Answer:
+        """Send a request; once more where its token was refused and has been replaced meanwhile.
+
+        The refusal of the old token is given to ``stale``.
+        """
+        while True:
+            headers = self._api.authorized(request.headers)
+            answer = await self._transport.send(
+                request.method,
+                request.url,
+                headers=headers,
+                body=request.body,
+                deadline_s=self._request_timeout_s,
+                max_answer_bytes=max_answer_bytes,
+            )
+            if answer.status not in _REFUSED_TOKENS or not self._api.has_renewed(headers):
+                return answer
+            stale(answer)
 
     def _retry_after_s(self, answer: Answer) -> float | None:
         if answer.status < 400:

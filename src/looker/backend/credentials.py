@@ -57,13 +57,13 @@ def sent_with(authorization: str | None) -> str:
 
 
 class TokenFile:
-    """A file with a token, as it is now."""
+    """A file with a token, as it is now; ``first`` holds as long as there is none in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first: str | None = None) -> None:
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
-        self._header: str | None = None
-        self._looked_s = 0.0
+        self._header = first
+        self._look_at_s = 0.0
 
     def header(self) -> str:
         """Return the Authorization header; UsageError where there never was a token.
@@ -71,9 +71,9 @@ class TokenFile:
         While a file is being replaced, its last token holds.
         """
         now_s = time.monotonic()
-        if self._header is not None and now_s - self._looked_s < _LOOK_EVERY_S:
+        if self._header is not None and now_s < self._look_at_s:
             return self._header
-        self._looked_s = now_s
+        self._look_at_s = now_s + _LOOK_EVERY_S
         try:
             found = self._path.stat()
         except OSError:
@@ -85,10 +85,9 @@ class TokenFile:
             return self._read()
         return self._header
 
-    def renewed(self, refused: str | None) -> str | None:
-        """Return the header of a token that is not the one that was refused; None without one."""
-        header = self._read()
-        return None if header == refused else header
+    def has_renewed(self, refused: str) -> bool:
+        """Read the file, as a target has refused a header of it; tell whether it is another now."""
+        return self._read() != refused
 
     def _read(self) -> str:
         try:
@@ -104,6 +103,6 @@ class TokenFile:
         return self._header
 
 
-def token_file(path: Path) -> TokenFile:
-    """Return what this process knows of a token's file."""
-    return _FILES.setdefault(path, TokenFile(path))
+def token_file(path: Path, first: str | None) -> TokenFile:
+    """Return what this process knows of a token's file, whose header was ``first`` at first."""
+    return _FILES.setdefault(path, TokenFile(path, first))

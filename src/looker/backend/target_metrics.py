@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from looker.backend.api import Target
+    from looker.backend.credentials import TokenFile
     from looker.model.config import RunConfig
 
 DEADLINE_S: Final = 2.0
@@ -41,7 +42,9 @@ class MetricsPage:
         headers: Mapping[str, str],
         ssl_context: ssl.SSLContext | None,
         deadline_s: float = DEADLINE_S,
+        token: TokenFile | None = None,
     ) -> None:
+        """``token`` is where the Authorization header comes from, if it may change."""
         keep_secrets_of(url)
         self.shown_url = redacted(url)
         self._url = without_userinfo(url)
@@ -50,6 +53,7 @@ class MetricsPage:
         pair = userpass(url)
         if pair is not None:
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        self._token = token if pair is None else None
         self._deadline_s = deadline_s
         self._transport = Transport(max_connections=1, ssl_context=ssl_context)
 
@@ -66,13 +70,16 @@ class MetricsPage:
         here, there = urlsplit(url), urlsplit(target.url)
         if here.hostname != there.hostname:
             return cls(url, {}, None)
-        headers = target.headers()
+        headers, token = target.headers(), target.token()
         if there.scheme == "https" and here.scheme != "https":
             headers.pop("Authorization", None)
-        return cls(url, headers, context_for(url, config))
+            token = None
+        return cls(url, headers, context_for(url, config), token=token)
 
     async def read(self) -> bytes:
         """Return the page as it is now; TargetError, in one line, where there is none."""
+        if self._token is not None:
+            self._headers["Authorization"] = self._token.header()
         try:
             answer = await self._transport.send(
                 "GET",
