@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from looker.analysis.page.apart import by_point
 from looker.analysis.page.blocks import Block, Cell, Chart, Charts, Table, Text
 from looker.analysis.page.charts import Line, lines, shaded
 from looker.analysis.page.lookup import branch, column, number, text
+from looker.analysis.page.runs import points_of
 from looker.analysis.page.wording import count, parsed, seconds, si
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ MAX_POINTS_OF_MANY: Final = 200
 """So many where the series of several runs are on the page."""
 MAX_OVERLAID: Final = 14
 """So many runs can be told apart in one chart, by colour and dash."""
+_LEAST_OVERLAID: Final = 2
+_MAX_OVERLAID_IN_ALL: Final = 84
 _MIN_SPAN_S: Final = 0.5
 """Between two scrapes that a rate of CPU use is told of, at least."""
 _WITHOUT: Final = (
@@ -338,12 +343,30 @@ def _scaled(values: Points | None, factor: float) -> Points | None:
 
 def of_runs(runs: Sequence[Run]) -> list[Block]:
     """Return the runs' rates and latencies over time, one above the other."""
+    told = [run for run in runs if timeline(run.plain) is not None]
+    if not told:
+        return [Text(_WITHOUT)]
+    points = points_of(runs)
+    n_each = max(_LEAST_OVERLAID, min(MAX_OVERLAID, _MAX_OVERLAID_IN_ALL // len(points)))
+    blocks = by_point(runs, lambda some: _overlaid(some, n_each))
+    n_shown = sum(min(n_each, sum(run.point == point for run in told)) for point in points)
+    without = len(runs) - len(told)
+    if n_shown < len(runs):
+        more = f"; {count(without)} have no time series" if without else ""
+        blocks.insert(0, Text(f"Shown are {count(n_shown)} of {count(len(runs))} runs{more}."))
+    return blocks
+
+
+def _overlaid(runs: Sequence[Run], n_most: int) -> list[Chart]:
+    """Return the rates and latencies of so many runs, one line each."""
     found = [
-        (run, line) for run in runs if (line := timeline(run.plain, MAX_POINTS_OF_MANY)) is not None
+        (run, line)
+        for run in _in_turn(runs)
+        if (line := timeline(run.plain, MAX_POINTS_OF_MANY)) is not None
     ]
     if not found:
-        return [Text(_WITHOUT)]
-    shown = found[:MAX_OVERLAID]
+        return []
+    shown = found[:n_most]
     # one unit for all, that of the longest
     longest = max(shown, key=lambda pair: pair[1].unit_s)[1]
     sides = list(dict.fromkeys(run.side for run, _ in shown))
@@ -373,10 +396,14 @@ def of_runs(runs: Sequence[Run]) -> list[Block]:
             whole_s = max(line.bucket_s * line.n_buckets for _, line in shown)
             figure["layout"]["xaxis"]["range"] = [0, whole_s / longest.unit_s]
             charts.append(Chart(title, "Each line is a run.", figure))
-    blocks: list[Block] = []
-    if len(found) > len(shown) or len(found) < len(runs):
-        said = f"Shown are {len(shown)} of {count(len(runs))} runs"
-        without = len(runs) - len(found)
-        more = f"; {count(without)} have no time series" if without else ""
-        blocks.append(Text(f"{said}{more}."))
-    return [*blocks, Charts(charts)] if charts else blocks
+    return charts
+
+
+def _in_turn(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs so that the first of each side come first, then the second ones."""
+    places: Counter[str] = Counter()
+    ranked = []
+    for run in runs:
+        ranked.append((places[run.side], run))
+        places[run.side] += 1
+    return [run for _, run in sorted(ranked, key=lambda pair: pair[0])]

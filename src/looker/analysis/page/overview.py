@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from looker.analysis.page.apart import by_point
 from looker.analysis.page.blocks import (
     Block,
     Card,
     Cards,
     Cell,
     Chart,
-    Charts,
     RunTable,
     Section,
     Table,
@@ -19,6 +19,7 @@ from looker.analysis.page.blocks import (
 )
 from looker.analysis.page.charts import EXACT, PALETTE, SYMBOLS, exact, label, linear_axis, lines
 from looker.analysis.page.lookup import at, branch, number, text
+from looker.analysis.page.runs import points_of
 from looker.analysis.page.wording import (
     NONE,
     count,
@@ -46,6 +47,7 @@ VERDICTS: Final[Mapping[str, str]] = {
     "not_checked": "○ not checked",
 }
 """Each verdict with a sign of its own, so that none is told by colour alone."""
+_UNFINISHED: Final = "… unfinished"
 _MEANINGS: Final = {
     "passed": "All that was acknowledged came back as written.",
     "failed": "What came back differs from what was acknowledged.",
@@ -79,9 +81,16 @@ def unit_of(run: Run) -> str:
 
 
 def verdict_of(run: Run) -> str:
-    """Return a run's verdict as the page shows it."""
+    """Return a run's verdict as the page shows it; of one that is not over, what it was so far."""
     verdict = str(run.plain.get("verdict"))
+    if not run.report.is_finished:
+        return f"{_UNFINISHED} ({verdict.replace('_', ' ')} so far)"
     return VERDICTS.get(verdict, verdict)
+
+
+def tone_of_run(run: Run) -> str:
+    """Return the CSS class of a run's verdict."""
+    return tone_of(run.plain.get("verdict")) if run.report.is_finished else "warn"
 
 
 def tone_of(verdict: object) -> str:
@@ -116,11 +125,10 @@ def all_mismatches(plain: object) -> float | None:
 def single(run: Run, sides: Sequence[Side]) -> Section:
     """Return the section of a page with one run."""
     plain = run.plain
-    verdict = str(plain.get("verdict"))
-    meaning = _MEANINGS.get(verdict, "")
+    meaning = _MEANINGS.get(str(plain.get("verdict")), "") if run.report.is_finished else ""
     checked = text(plain, "checked")
     blocks: list[Block] = [
-        Cards([Card("Verdict", verdict_of(run), meaning, tone_of(verdict)), *_cards(run)])
+        Cards([Card("Verdict", verdict_of(run), meaning, tone_of_run(run)), *_cards(run)])
     ]
     if checked:
         blocks.append(Text(f"Checked: {checked}."))
@@ -248,7 +256,8 @@ def _target_cards(plain: object) -> list[Card]:
 
 def several(runs: Sequence[Run], sides: Sequence[Side]) -> Section:
     """Return the section of a page with many runs."""
-    counts = Counter(str(run.plain.get("verdict")) for run in runs)
+    finished = [run for run in runs if run.report.is_finished]
+    counts = Counter(str(run.plain.get("verdict")) for run in finished)
     cards = [
         Card("Runs", count(len(runs)), f"on {count(len(sides))} sides" if len(sides) > 1 else "")
     ]
@@ -256,11 +265,13 @@ def several(runs: Sequence[Run], sides: Sequence[Side]) -> Section:
         Card(VERDICTS.get(verdict, verdict), count(n), "run(s)", tone_of(verdict))
         for verdict, n in sorted(counts.items())
     ]
+    if len(finished) < len(runs):
+        cards.append(Card(_UNFINISHED, count(len(runs) - len(finished)), "run(s)", "warn"))
     blocks: list[Block] = [Cards(cards)]
     blocks += [Text(line, "warning") for side in sides for line in warnings_of(side)]
     blocks.append(_run_table(runs, several_sides=len(sides) > 1))
     if len(runs) > 2:
-        blocks.append(Charts(_in_order(runs, sides)))
+        blocks += by_point(runs, lambda some: _in_order(some, sides))
     return Section("overview", "Verdicts and key figures", blocks)
 
 
@@ -275,14 +286,20 @@ _COLUMNS: Final = (
 
 
 def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
-    heads = ["run", *(["side"] if several_sides else []), "verdict", "started (UTC)"]
+    several_points = len(points_of(runs)) > 1
+    heads = [
+        "run",
+        *(["side"] if several_sides else []),
+        *(["point"] if several_points else []),
+        "verdict",
+        "started (UTC)",
+    ]
     first_number = len(heads)
     heads += [name for name, _, _ in _COLUMNS]
     heads += ["mismatches", "limited by", "target"]
     rows = []
     for run in runs:
         plain = run.plain
-        verdict = str(plain.get("verdict"))
         started = text(plain, "started_at")
         wrong = all_mismatches(plain)
         figures = [(number(plain, f"totals.{path}"), shown) for _, path, shown in _COLUMNS]
@@ -291,7 +308,8 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
             [
                 Cell(run.name),
                 *([Cell(run.side)] if several_sides else []),
-                Cell(verdict_of(run), tone=tone_of(verdict)),
+                *([Cell(run.point)] if several_points else []),
+                Cell(verdict_of(run), tone=tone_of_run(run)),
                 Cell(moment(started), started),
                 *(Cell(shown(value), -1.0 if value is None else value) for value, shown in figures),
                 Cell(
@@ -307,6 +325,8 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
         "target": [run.target for run in runs],
         "verdict": [verdict_of(run) for run in runs],
     }
+    if several_points:
+        facets = {"point": [run.point for run in runs], **facets}
     if several_sides:
         facets = {"side": [run.side for run in runs], **facets}
     numeric = frozenset(range(first_number, len(heads) - 2))

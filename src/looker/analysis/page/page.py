@@ -21,6 +21,7 @@ from looker.analysis.page import (
     settings,
     swept,
 )
+from looker.analysis.page.apart import by_point
 from looker.analysis.page.blocks import Block, Charts, Fold, Section, Text
 from looker.analysis.page.gather import gather
 from looker.analysis.page.lookup import text
@@ -83,7 +84,7 @@ def _of_many(runs: Sequence[Run], gathered: Gathered) -> list[Section]:
             "Thresholds, faults",
             [*findings.thresholds_of(runs), *findings.faults_of(runs)],
         ),
-        Section("latency", "Latency", _charts(latency.of_runs(runs))),
+        Section("latency", "Latency", by_point(runs, latency.of_runs)),
         Section("time", "Over time", over_time.of_runs(runs)),
         Section("runs", "Run by run", _details(runs)),
         Section("settings", "Environment and configuration", settings.settings_of(runs)),
@@ -96,7 +97,12 @@ def _charts(charts: Sequence[Chart]) -> list[Block]:
 
 def _details(runs: Sequence[Run]) -> list[Block]:
     """Return what there is of each run by itself: of those that failed first."""
-    ranked = sorted(runs, key=lambda run: run.plain.get("verdict") in {"passed", "not_checked"})
+    ranked = sorted(
+        runs,
+        key=lambda run: (
+            run.report.is_finished and run.plain.get("verdict") in {"passed", "not_checked"}
+        ),
+    )
     blocks: list[Block] = []
     if len(runs) > MAX_DETAILED:
         said = f"{MAX_DETAILED} of {count(len(runs))} runs, those first that did not pass."
@@ -109,7 +115,7 @@ def _details(runs: Sequence[Run]) -> list[Block]:
             *parts.cycles_of(run),
             *parts.workers_of(run),
         ]
-        tone = overview.tone_of(run.plain.get("verdict"))
+        tone = overview.tone_of_run(run)
         blocks.append(Fold(run.name, inner, tone, overview.verdict_of(run)))
     return blocks
 
