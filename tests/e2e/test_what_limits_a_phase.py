@@ -141,7 +141,10 @@ def test_refused_queries_are_told_beside_read_throughput(tmp_path: Path, target:
     assert 0 < read_json["rate_limited_s"] < read_json["duration_s"]
     # a refusal is no service
     assert read_json["refused_service_ms"]["max"] is not None
+    said = {"text": "too many outstanding requests", "count": 3}
+    assert read_json["reasons_by_status"] == {"429": [said]}
     words = " ".join(result.stdout.split())
+    assert "to queries: answer 429, 3 times: too many outstanding requests" in words
     assert "retried │ 3" in words
     assert "answered 429 │ 3" in words
     assert "reading was held back by queries that the target refused" in words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from looker.analysis.likeness import named, unlike
 from looker.analysis.metrics import DEFAULT_CONFIDENCE, DEFAULT_METRICS, Better, better
+from looker.analysis.refusals import concerns, unequal
 from looker.analysis.sides import ALL_POINTS, CONTENDER
 from looker.analysis.soundness import order_warning, spread_warning, target_of, warnings_of
 from looker.analysis.statistics import (
@@ -30,7 +31,7 @@ from looker.model.threshold import OPTION
 from looker.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,6 +57,8 @@ class Finding(StrEnum):
     """Higher, of a figure that is better neither way; as is ``lower``."""
     LOWER = "lower"
     NOTHING = "no difference shown"
+    UNEQUAL = "not comparable"
+    """Better as a number, but the sides had unlike parts of their load refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ class Difference:
 class Contest:
     """One contender against a baseline, at one point of a sweep if there are several.
 
-    ``thresholds`` are as in a run's report.
+    ``thresholds`` are as in a run's report; ``unequal`` tells of what share of the load was
+    refused, retried or in doubt on one side more than on the other.
     """
 
     baseline: Side
@@ -124,6 +128,7 @@ class Contest:
     n_pairs: int
     differences: Sequence[Difference]
     thresholds: Sequence[dict[str, Any]]
+    unequal: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -133,6 +138,7 @@ class Contest:
             "baseline": _side_json(self.baseline),
             "n_pairs": self.n_pairs,
             "metrics": [difference.to_json() for difference in self.differences],
+            "unequal": list(self.unequal),
             "thresholds": list(self.thresholds),
         }
 
@@ -157,6 +163,11 @@ class Comparison:
     def baseline(self) -> Side:
         """The baseline of the first contest: of all points, if there are several."""
         return self.contests[0].baseline
+
+    @property
+    def unequal(self) -> list[str]:
+        """What of the load was refused, retried or in doubt on one side more than on the other."""
+        return list(dict.fromkeys(line for contest in self.contests for line in contest.unequal))
 
     @property
     def breached(self) -> bool:
@@ -298,8 +309,11 @@ def _contests(
     corrected = iter(zip(tests, holm([test.p for test in tests]), strict=True))
     contests = []
     for match, (mine, theirs) in zip(group, columns, strict=True):
+        lines = unequal(match.baseline, match.contender)
         differences = [
-            _difference(path, mine[path], theirs[path], next(corrected), confidence)
+            _withheld(
+                _difference(path, mine[path], theirs[path], next(corrected), confidence), lines
+            )
             for path in paths
         ]
         contests.append(
@@ -310,6 +324,7 @@ def _contests(
                 _n_pairs(match),
                 differences,
                 _judged(thresholds, differences),
+                [line for of_phase in lines.values() for line in of_phase],
             )
         )
     return contests
@@ -400,6 +415,13 @@ def _difference(
         p_corrected,
         _finding(path, middle) if is_shown else Finding.NOTHING,
     )
+
+
+def _withheld(difference: Difference, lines: Mapping[str, list[str]]) -> Difference:
+    """Do not call better what had another part of its load refused."""
+    if difference.finding is Finding.BETTER and concerns(difference.path, lines):
+        return replace(difference, finding=Finding.UNEQUAL)
+    return difference
 
 
 def _finding(path: str, difference: float) -> Finding:

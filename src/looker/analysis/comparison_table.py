@@ -29,6 +29,7 @@ _STYLES: Final = {
     Finding.HIGHER: "bold yellow",
     Finding.LOWER: "bold yellow",
     Finding.NOTHING: "dim",
+    Finding.UNEQUAL: "bold yellow",
 }
 _LEGEND: Final = (
     "↑ higher is better, ↓ lower is better; ± median absolute deviation; difference: median over"
@@ -54,6 +55,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     console.print(Text(legend, style="dim"))
     for note in comparison.notes:
         console.print(Text(printable(note), style="dim", overflow="fold"))
+    for line in _unequal(comparison):
+        console.print(Text(printable(line), style="bold red", overflow="fold"))
     for line in _doubts(comparison):
         console.print(Text(printable(line), style="yellow", overflow="fold"))
     for line, breached in _thresholds(comparison):
@@ -80,6 +83,7 @@ def markdown(comparison: Comparison) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", _LEGEND.format(n_tests=comparison.n_tests), ""]
     lines += [f"- {_escaped(note)}" for note in comparison.notes]
+    lines += [f"- **{_escaped(line)}**" for line in _unequal(comparison)]
     lines += [f"- **{_escaped(line)}**" for line in _doubts(comparison)]
     lines += [
         f"- {f'**{_escaped(line)}**' if breached else _escaped(line)}"
@@ -175,6 +179,11 @@ def _interval(low: float, high: float) -> str:
     return f"{_percent(low).removesuffix(' %')} to {_percent(high)}"
 
 
+def _unequal(comparison: Comparison) -> Iterator[str]:
+    for line in comparison.unequal:
+        yield f"UNEQUAL LOADS: {line}; the contender is not called better"
+
+
 def _doubts(comparison: Comparison) -> Iterator[str]:
     for line in comparison.unlike:
         yield f"not alike: {line}"
@@ -190,6 +199,8 @@ def _thresholds(comparison: Comparison) -> Iterator[tuple[str, bool]]:
             about = f"{threshold['expr']}; {contest.side.name} differs by {said}"
             if threshold["breached"]:
                 yield f"threshold breached (exit code 4): {about}", True
+            elif contest.unequal:
+                yield f"threshold kept, BUT THE LOADS ARE UNEQUAL: not shown that {about}", True
             else:
                 yield f"threshold kept: not shown that {about}", False
 

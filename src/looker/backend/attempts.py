@@ -24,10 +24,6 @@ class Pauses:
         """Return the time to which a pause counts."""
         return self.rate_limited if limited else self.retry
 
-    def at(self, now_ns: int) -> int:
-        """Return the time of all pauses, ns."""
-        return self.rate_limited.at(now_ns) + self.retry.at(now_ns)
-
 
 @dataclass(slots=True, kw_only=True)
 class Attempts:
@@ -41,6 +37,9 @@ class Attempts:
     responses: Counter[str] = field(default_factory=Counter)
     service_ns: list[int] = field(default_factory=list)
     refused_service_ns: list[int] = field(default_factory=list)
+    words: list[tuple[str, str]] = field(default_factory=list)
+    """Of each attempt that came with some, or was not accepted: the status, or the name of a
+    failure, and what was said."""
     pauses: Pauses = field(default_factory=Pauses)
     """Where the time between attempts counts; it may be shared with others."""
     said: tuple[Statement, ...] = ()
@@ -50,6 +49,11 @@ class Attempts:
         """Note an attempt whose token was refused, and another one with the token that came."""
         self.responses[str(answer.status)] += 1
         self.n_attempts += 1
+
+    def note_failure(self, name: str, words: str) -> None:
+        """Note an attempt that got no answer."""
+        self.responses[name] += 1
+        self.words.append((name, words))
 
     @property
     def n_answers(self) -> int:

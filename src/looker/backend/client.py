@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -56,8 +56,6 @@ class PushResult(Attempts):
     of it; ``refusal`` is the target's reason where it refused for good, so that going on is
     pointless; ``too_large`` that a smaller message may do, and ``fitting`` which share of this one
     would. ``n_copies`` counts the attempts that a copy in the target may be put down to.
-    ``words`` are those of each attempt that came with some, or with no acknowledgement: the status,
-    or the name of a failure, and what was said.
     """
 
     state: FragmentState = FragmentState.UNSENT
@@ -67,7 +65,6 @@ class PushResult(Attempts):
     too_large: bool = False
     fitting: float | None = None
     last_reason: str = ""
-    words: list[tuple[str, str]] = field(default_factory=list)
     total_ns: int = 0
     wire_bytes: int = 0
 
@@ -155,6 +152,8 @@ class Client:
                 accepted = answer.status in ANSWERED
                 times_ns = attempts.service_ns if accepted else attempts.refused_service_ns
                 times_ns.append(answer.service_ns)
+                if not accepted:
+                    attempts.words.append((str(answer.status), one_line(answer.body, 500)))
                 limit = _ENTRIES_LIMIT.search(answer.body) if answer.status == 400 else None
                 if limit is not None:
                     raise EntriesLimitError(one_line(answer.body, 300), int(limit[1]))
@@ -172,10 +171,10 @@ class Client:
                 too_large = answer.status == 500
                 limited = answer.status in _RATE_LIMITED_READS
             except AnswerTooLargeError as error:
-                attempts.responses[type(error).__name__] += 1
+                attempts.note_failure(type(error).__name__, one_line(str(error), 500))
                 raise AnswerSizeError(f"the answer to a query is too large: {error}") from error
             except httpx.TransportError as error:
-                attempts.responses[type(error).__name__] += 1
+                attempts.note_failure(type(error).__name__, one_line(str(error), 500))
                 reason, retry_after_s = _describe(error), None
                 # Loki hangs or resets where an answer exceeds its gRPC limit
                 too_large = possibly_stored(error)
@@ -206,9 +205,7 @@ class Client:
         try:
             answer = await self._send(request, MAX_PUSH_ANSWER_BYTES, note_stale)
         except httpx.TransportError as error:
-            name = type(error).__name__
-            result.responses[name] += 1
-            result.words.append((name, one_line(str(error), 500)))
+            result.note_failure(type(error).__name__, one_line(str(error), 500))
             result.last_reason = _describe(error)
             sent = possibly_stored(error)
             return Classified(Outcome.TRANSIENT if sent else Outcome.NOT_SENT, result.last_reason)

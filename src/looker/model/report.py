@@ -233,6 +233,7 @@ class ReadReport:
     queries: int = 0
     queries_retried: int = 0
     responses_by_status: Counter[str] = field(default_factory=Counter)
+    reasons: Reasons = field(default_factory=Reasons)
     requesting_s: float = 0.0
     rate_limited_s: float = 0.0
     retry_paused_s: float = 0.0
@@ -263,6 +264,7 @@ class ReadReport:
         self.queries += other.queries
         self.queries_retried += other.queries_retried
         self.responses_by_status.update(other.responses_by_status)
+        self.reasons.merge(other.reasons)
         for name in ReadTimeSpent.names():
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.fragments_proved += other.fragments_proved
@@ -322,6 +324,7 @@ class ReadReport:
             "queries": self.queries,
             "queries_retried": self.queries_retried,
             "responses_by_status": dict(sorted(self.responses_by_status.items())),
+            "reasons_by_status": self.reasons.to_json(),
             "rate_limited_s": self.rate_limited_s,
             "limited_by": self.limited_by,
             "limited_by_shares": ReadTimeSpent.of([self]).shares,

@@ -39,17 +39,18 @@ def resolved(
     return f"{n_found:,} of {whose} were {found}"
 
 
-def words_of_target(writes: Iterable[Mapping[str, Any]], *, passed: bool) -> list[str]:
+def words_of_target(phases: Iterable[Mapping[str, Any]], *, passed: bool) -> list[str]:
     """Return a line for each status (or failure) with words: how often it came, what was said.
 
     Of a success only where something is in doubt or not as it should be.
     """
     counts: Counter[str] = Counter()
     texts: dict[str, Counter[str]] = {}
-    for write in writes:
-        counts.update(write["responses_by_status"])
-        passed = passed and not write["samples_in_doubt"]
-        for status, said in write["reasons_by_status"].items():
+    for phase in phases:
+        counts.update(phase["responses_by_status"])
+        # of what was written
+        passed = passed and not phase.get("samples_in_doubt")
+        for status, said in phase["reasons_by_status"].items():
             texts.setdefault(status, Counter()).update({one["text"]: one["count"] for one in said})
     lines = []
     for status, said in sorted(texts.items()):

@@ -348,6 +348,10 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         Text(f"the target said: {line}", style="dim")
         for line in words_of_target(writes, passed=verdict == "passed")
     ]
+    lines += [
+        Text(f"the target said to queries: {line}", style="dim")
+        for line in words_of_target(reads, passed=True)
+    ]
     return [*lines, *_ends(report)]
 
 

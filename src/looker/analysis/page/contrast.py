@@ -28,6 +28,7 @@ _LOOKS: Final = {
     Finding.HIGHER: (PALETTE.index(ORANGE), 2),
     Finding.LOWER: (PALETTE.index(ORANGE), 2),
     Finding.NOTHING: (PALETTE.index(GREY), 0),
+    Finding.UNEQUAL: (PALETTE.index(ORANGE), 2),
 }
 """Colour and symbol of a finding: up for better, down for worse, a circle where none is shown."""
 _TONES: Final = {Finding.BETTER: "better", Finding.WORSE: "worse"}
@@ -66,6 +67,15 @@ def contrast(gathered: Gathered) -> list[Block]:
     more = len(comparison.contests) - len(shown)
     if more:
         blocks.append(Text(f"{count(more)} more are not shown: see looker compare."))
+    return [*blocks, *_doubts(comparison)]
+
+
+def _doubts(comparison: Comparison) -> list[Block]:
+    """Return what to know before the differences are believed."""
+    blocks: list[Block] = []
+    if comparison.unequal:
+        title = "Unequal loads: the contender is not called better"
+        blocks.append(Listing(title, comparison.unequal, "warning"))
     if comparison.warnings:
         warnings = Listing("Warnings", comparison.warnings, "warning")
         several = f"{count(len(comparison.warnings))} warnings"
