@@ -5,8 +5,9 @@
 
 Each run draws its parameters from the whole option space, and its target: the embedded one (as any
 of the servers that it can be like, often with a fault) or a real one: that of a URL, for metrics
-by default a Prometheus that lives as long as the soak. A run is judged against what its target
-says it has injected: a fault that was not reported is *missed*, a report of something that was not
+by default a Prometheus that lives as long as the soak; before many of them stands a proxy that lies
+(``soak_liars.py``). A run is judged against what its target says it has injected, and against the
+lies that were told: one that was not reported is *missed*, a report of something that was not
 injected is a *false alarm*. Beside them one run goes on all the time, whose memory is watched. Both
 counts must be 0 in the end; exit code 1 says they are not.
 """
@@ -35,10 +36,13 @@ from typing import TYPE_CHECKING, Any, Final
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from servers import Prometheus, Run, embedded_target, spawned
+from soak_liars import Liar
 from soak_parameters import Drawn, draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from soak_liars import Lie
 
 _RUN_LIMIT_S: Final = 180.0
 _WATCH_S: Final = 5.0
@@ -53,6 +57,8 @@ class Tally:
     parameter_sets: int = 0
     with_faults: int = 0
     faults_injected: Counter[str] = field(default_factory=Counter)
+    with_lies: int = 0
+    lies_told: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)
     false_alarms: list[str] = field(default_factory=list)
@@ -89,15 +95,25 @@ def soak(
             drawn = draw(rng, urls)
             tally.parameter_sets += 1
             if drawn.like is None:
-                _run(directory, drawn, urls[drawn.mode], tally)
+                _run_through(directory, drawn, urls[drawn.mode], tally, rng)
             else:
                 with embedded_target(directory, *drawn.target_arguments) as url:
-                    _run(directory, drawn, url, tally)
+                    _run_through(directory, drawn, url, tally, rng)
             _show(tally, end)
     return tally, memory
 
 
-def _run(directory: Path, drawn: Drawn, url: str, tally: Tally) -> None:
+def _run_through(directory: Path, drawn: Drawn, url: str, tally: Tally, rng: random.Random) -> None:
+    """Run, through a proxy that lies where that is drawn."""
+    if drawn.lie is None:
+        _run(directory, drawn, url, tally)
+        return
+    liar = Liar(drawn.lie, rng)
+    with liar.proxy(url) as proxy:
+        _run(directory, drawn, proxy.url, tally, liar)
+
+
+def _run(directory: Path, drawn: Drawn, url: str, tally: Tally, liar: Liar | None = None) -> None:
     with Run(directory, drawn.mode, url, *drawn.arguments) as run, _peak_of(run) as peak:
         try:
             result = run.result(_RUN_LIMIT_S)
@@ -112,7 +128,15 @@ def _run(directory: Path, drawn: Drawn, url: str, tally: Tally) -> None:
         tally.samples_verified += (cycle["read"] or {}).get("samples_validated", 0)
     tally.faults_injected.update(injected)
     tally.with_faults += bool(injected)
-    for bucket, what in judged(drawn, injected, result.code, result.report):
+    n_lies = 0 if liar is None else liar.n_struck
+    if drawn.lie is not None and n_lies:
+        tally.with_lies += 1
+        tally.lies_told[drawn.lie.name] += n_lies
+    if drawn.lie is not None and n_lies:
+        wrong = _judged_lie(drawn.lie, _mismatches(result.report), result.code)
+    else:
+        wrong = judged(drawn, injected, result.code, result.report)
+    for bucket, what in wrong:
         words = f"{what}; {drawn}; exit {result.code}; {result.stderr[-400:]!r}"
         (tally.missed if bucket == "missed" else tally.false_alarms).append(words)
         print(f"\n{bucket}: {words}", flush=True)
@@ -123,10 +147,7 @@ def judged(
     drawn: Drawn, injected: Counter[str], code: int, report: dict[str, Any]
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a report: (``missed`` or ``false alarm``, what)."""
-    found: Counter[str] = Counter()
-    for cycle in report.get("cycles", ()):
-        # a cycle whose write phase was ended has no read phase
-        found.update((cycle["read"] or {}).get("mismatches", {}))
+    found = _mismatches(report)
     n_injected = injected[drawn.fault.kind] if drawn.fault else 0
     if not drawn.fault or not n_injected or drawn.fault.passes:
         if sum(found.values()):
@@ -146,6 +167,24 @@ def judged(
     elif drawn.fault.exact and drawn.single_cycle and found[kind] != n_injected:
         bucket = "missed" if found[kind] < n_injected else "false alarm"
         yield bucket, f"{n_injected} x {drawn.fault.kind}, but {dict(found)}"
+
+
+def _mismatches(report: dict[str, Any]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for cycle in report.get("cycles", ()):
+        # a cycle whose write phase was ended has no read phase
+        found.update((cycle["read"] or {}).get("mismatches", {}))
+    return found
+
+
+def _judged_lie(lie: Lie, found: Counter[str], code: int) -> Iterator[tuple[str, str]]:
+    seen, is_found = +found, lie.codes == (1,)
+    if is_found and (code != 1 or not seen):
+        yield "missed", f"{lie.name}: it was told, and not found: {dict(seen)}"
+    elif not is_found and code == 1:
+        yield "false alarm", f"{lie.name}: mismatches {dict(seen)}"
+    elif code not in lie.codes:
+        yield "false alarm", f"{lie.name}: exit code {code}, where one of {lie.codes} was due"
 
 
 @contextlib.contextmanager
@@ -229,6 +268,7 @@ def _show(tally: Tally, end: float) -> None:
         f"\r{left:5.0f} s left, {tally.parameter_sets} parameter sets,"
         f" {tally.samples_verified:,} samples verified,"
         f" {tally.faults_injected.total():,} faults in {tally.with_faults} runs,"
+        f" {tally.lies_told.total():,} lies in {tally.with_lies} runs,"
         f" {len(tally.missed)} missed, {len(tally.false_alarms)} false alarms",
         end="",
         flush=True,
@@ -267,6 +307,9 @@ def main() -> int:
         "runs_with_faults": tally.with_faults,
         "faults_injected": dict(sorted(tally.faults_injected.items())),
         "n_faults_injected": tally.faults_injected.total(),
+        "runs_with_lies": tally.with_lies,
+        "lies_told": dict(sorted(tally.lies_told.items())),
+        "n_lies_told": tally.lies_told.total(),
         "verdicts": dict(tally.verdicts),
         "missed": tally.missed,
         "false_alarms": tally.false_alarms,

@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from soak_liars import LIES
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Container
+
+    from soak_liars import Lie
 
 _MAX_SAMPLES: Final = 300_000
 _MAX_LINE_BYTES: Final = 30_000_000
@@ -69,13 +73,17 @@ _SLOW: Final = ("loki-default", "cortex-default")
 
 @dataclass(frozen=True)
 class Drawn:
-    """One run: mode, arguments, and its target; ``like`` None is a real server."""
+    """One run: mode, arguments, and its target; ``like`` None is a real server.
+
+    A target has a ``fault``, or a proxy before it tells a ``lie``, or neither.
+    """
 
     mode: str
     arguments: tuple[str, ...]
     like: str | None
     target_arguments: tuple[str, ...]
     fault: Fault | None
+    lie: Lie | None
 
     @property
     def single_cycle(self) -> bool:
@@ -84,7 +92,8 @@ class Drawn:
 
     def __str__(self) -> str:
         against = "a real server" if self.like is None else " ".join(self.target_arguments)
-        return f"looker {self.mode} {' '.join(self.arguments)} against {against}"
+        lie = "" if self.lie is None else f" through a proxy that lies: {self.lie.name}"
+        return f"looker {self.mode} {' '.join(self.arguments)} against {against}{lie}"
 
 
 def draw(rng: random.Random, real_modes: Container[str]) -> Drawn:
@@ -101,12 +110,23 @@ def draw(rng: random.Random, real_modes: Container[str]) -> Drawn:
         if fault is not None:
             words = f"{fault.kind}:{fault.parameters}"
             target += ("--fault", words, "--fault-seed", str(rng.randrange(1000)))
-    return Drawn(mode, _arguments(rng, mode, like, fault), like, target, fault)
+    verify, lie, grace_s = "content", None, 30.0
+    if fault is None:
+        verify = rng.choice(("content", "content", "content", "checksum", "count"))
+        if rng.random() < 0.5:
+            lie = rng.choice([one for one in LIES if one.is_for(like, verify)])
+            grace_s = lie.grace_s
+    elif fault.found_as:
+        grace_s = 0.2
+    arguments = _arguments(rng, mode, like)
+    arguments += ["--verify", verify, "--read-grace-seconds", str(grace_s)]
+    if fault is None and lie is None and rng.random() < 0.2:
+        n_streams = int(arguments[arguments.index("--n-concurrent-streams") + 1])
+        arguments += ["--read-n-streams-only", str(rng.randint(1, n_streams))]
+    return Drawn(mode, tuple(arguments), like, target, fault, lie)
 
 
-def _arguments(
-    rng: random.Random, mode: str, like: str | None, fault: Fault | None
-) -> tuple[str, ...]:
+def _arguments(rng: random.Random, mode: str, like: str | None) -> list[str]:
     budget = _MAX_SAMPLES // (10 if like in _SLOW else 1)
     n_workers = rng.choice((1, 2))
     n_cycles = rng.choice((1, 1, 2, 3))
@@ -131,7 +151,6 @@ def _arguments(
         "--retry-post-min-delay-seconds", "0.05",
         "--retry-post-max-delay-seconds", "1",
         "--retry-post-deadline-seconds", "60",
-        "--read-grace-seconds", "0.2" if fault is not None and fault.found_as else "30",
     ]  # fmt: skip
     # what all fragments of a stream cover in time must fit into the lag, or it waits for wall time
     widest_s = _MAX_WIDTH_S / (n_samples * n_fragments * n_cycles)
@@ -148,14 +167,7 @@ def _arguments(
         arguments.append("--no-align-phases")
     if rng.random() < 0.3:
         arguments += ["--label", "zone", rng.choice(("eu", 'a "quoted" one', "b\\c", "naïve"))]
-    if fault is None:
-        if rng.random() < 0.2:
-            arguments += ["--read-n-streams-only", str(rng.randint(1, n_streams))]
-        arguments += [
-            "--verify",
-            rng.choice(("content", "content", "content", "checksum", "count")),
-        ]
-    return tuple(arguments)
+    return arguments
 
 
 def _log_uniform(rng: random.Random, low: int, high: int) -> int:
