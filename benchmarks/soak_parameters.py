@@ -113,7 +113,7 @@ def draw(rng: random.Random, real_modes: Container[str]) -> Drawn:
     verify, lie, grace_s = "content", None, 30.0
     if fault is None:
         verify = rng.choice(("content", "content", "content", "checksum", "count"))
-        if rng.random() < 0.5:
+        if rng.random() < 0.7:
             lie = rng.choice([one for one in LIES if one.is_for(like, verify)])
             grace_s = lie.grace_s
     elif fault.found_as:
