@@ -171,6 +171,19 @@ def thresholds_of(runs: Sequence[Run]) -> list[Block]:
     return blocks
 
 
+def _words_of_target(write: Mapping[str, Any]) -> list[str]:
+    """Return what the target said of pushes most often, by status, where some are in doubt."""
+    if not number(write, "samples_in_doubt"):
+        return []
+    lines = []
+    for status in branch(write, "reasons_by_status"):
+        for said in branches(write, f"reasons_by_status.{status}")[:1]:
+            words = text(said, "text") or "(without a word)"
+            n_answers = number(write, f"responses_by_status.{status}")
+            lines.append(f"the target said, {status}, {count(n_answers)} times: {words}")
+    return lines
+
+
 def faults_of(runs: Sequence[Run]) -> list[Block]:
     """Return Looker's own faults, refusals of the target, and why reading ended early."""
     several = len(runs) > 1
@@ -188,6 +201,7 @@ def faults_of(runs: Sequence[Run]) -> list[Block]:
             reason = text(plain, path)
             if reason is not None:
                 said.append(f"{what}: {reason}")
+        said += _words_of_target(branch(plain, "totals.write"))
         prefix = f"{run.name}: " if several else ""
         lines += [visible(f"{prefix}{line}")[:_MAX_CHARS] for line in said]
     if not lines:

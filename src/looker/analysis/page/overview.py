@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from looker.analysis.page.apart import by_point
 from looker.analysis.page.blocks import (
@@ -148,6 +148,23 @@ def _warnings(side: Side) -> list[str]:
     return [f"{line[:1].upper()}{line[1:]}." for line in told]
 
 
+def _doubt_card(write: Mapping[str, Any], read: Mapping[str, Any], unit: str) -> list[Card]:
+    """Return the card of what was sent and not acknowledged, if there was any."""
+    n_doubt = number(write, "samples_in_doubt")
+    if not n_doubt:
+        return []
+    found = number(read, "samples_indeterminate_found")
+    if found is None or read.get("skipped"):
+        said = f"{unit} sent and not acknowledged; nothing was read back"
+    else:
+        rate = si(number(write, "samples_stored_per_s"), "/s")
+        said = (
+            f"{unit} sent and not acknowledged; {count(found)} of them were found exact:"
+            f" {rate} with these"
+        )
+    return [Card("In doubt", count(n_doubt), said)]
+
+
 def _cards(run: Run) -> list[Card]:
     plain, unit = run.plain, unit_of(run)
     write, read = branch(plain, "totals.write"), branch(plain, "totals.read")
@@ -177,6 +194,7 @@ def _cards(run: Run) -> list[Card]:
                 )
                 or "acknowledged, none of them retried",
             ),
+            *_doubt_card(write, read, unit),
             _limit_card("Writing limited by", "writers", write),
         ]
     if read and not read.get("skipped"):
