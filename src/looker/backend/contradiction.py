@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
-_PAGE: Final = re.compile(r"\s*<(!doctype|html|\?xml|head|body|script)", re.IGNORECASE)
-_NONE_OF: Final = re.compile(r"\b(no|0|zero) \w+|\w+\"?\s*[:=]\s*(0|false|null|none)\b")
+_PAGE: Final = re.compile(r"<(!doctype|html|\?xml|head|body|script)", re.IGNORECASE)
+_NONE_OF: Final = re.compile(
+    r"\b(?:no|0|zero|without(?: any)?) (?:err|fail|reject|drop|discard|ignor|skip|dup|conflict)\w*"
+    r"|\w+\"?\s*[:=]\s*(?:0|false|null|none)\b"
+)
 """``no errors``, ``rejected=0``: words that are denied."""
 _BAD: Final = re.compile(
     r"\b("
-    r"err(or)?s?|reject\w*|refus\w*|den(y|ies|ied)|fail\w*|invalid|illegal|malformed"
-    r"|(did|was|were|is|are|can|could|do|does|has|have) ?not|cannot|\w+n't"
+    r"err(or)?s?|reject\w*|refus\w*|den(y|ies|ied)|fail\w*|invalid|illegal|malformed|abort\w*"
+    r"|(did|was|were|is|are|can|could|do|does|has|have) ?not|cannot|\w+n't|no (?!content)\w+"
     r"|not (match|allow|accept|stor|permit|author|found|support|implement|process|written)\w*"
-    r"|unauthori[sz]ed|unauthenticated|forbidden|exceed\w*|limit(ed|s)?|throttl\w*"
+    r"|unauthori[sz]ed|unauthenticated|forbidden|exceed\w*|limit(ed|s)?|throttl\w*|quota"
     r"|drop(ped|ping|s)?|discard\w*|ignor\w*|skip\w*|de-?dup\w*|duplicates?|conflicts?"
-    r"|too (old|new|large|big|many|long|far|late|early)|out[ -]of[ -](order|bounds)"
-    r"|time(d)?[ -]?out|unavailable|maintenance|(log|sign) ?-?(in|on)|login|captcha|redirect\w*"
+    r"|too (old|new|large|big|many|long|far|late|early)|out[ -]of[ -](order|bounds)|partial\w*"
+    r"|time(d)?[ -]?out|unavailable|overload\w*|maintenance|read[ -]?only|full|expired|block(ed|s)"
+    r"|bad (request|gateway|data)|internal server|panic|exception|(log|sign) ?-?(in|on)|login"
+    r"|captcha|redirect\w*|disabled|suspended"
     r")\b"
 )
 _BAD_KEY: Final = re.compile(r"err|reject|refus|fail|den(y|ied)|drop|discard|ignored|skipped")
@@ -27,25 +33,27 @@ _BAD_CODE: Final = re.compile("[345][0-9]{2}")
 _STATUS_KEYS: Final = frozenset({"status", "code", "statuscode", "status_code", "result"})
 _SUCCESS_KEYS: Final = frozenset({"success", "ok", "accepted", "acknowledged"})
 _MAX_DEPTH: Final = 4
+_MAX_BYTES: Final = 2000
 
 
-def contradicts(text: str) -> bool:
+@lru_cache(64)
+def contradicts(body: bytes) -> bool:
     """Tell whether the body of a success says that it is none.
 
     A page for a browser does (a gateway's login), so does JSON that tells of errors or of what
     was rejected, and so do plain words like "rejecting sample".
     """
-    if not text:
-        return False
-    if _PAGE.match(text):
-        return True
-    if text[0] in "{[":
+    begin = body[:_MAX_BYTES].lstrip()
+    if begin[:1] in (b"{", b"["):
         try:
-            told = orjson.loads(text)
+            told = orjson.loads(body)
         except orjson.JSONDecodeError:
             pass
         else:
             return _tells_of_errors(told, _MAX_DEPTH)
+    text = begin.decode("utf-8", "replace")
+    if _PAGE.match(text):
+        return True
     return _BAD.search(_NONE_OF.sub(" ", text.lower())) is not None
 
 

@@ -102,7 +102,7 @@ def classify(
     told = body[:2000].decode("utf-8", "replace").strip()
     words = one_line(told, _MAX_WORDS)
     reason = f"{status} {words}".strip()[:_MAX_WORDS]
-    if status in _ACKNOWLEDGING and not contradicts(told):
+    if status in _ACKNOWLEDGING and not contradicts(body):
         return Classified(Outcome.ACKNOWLEDGED, words=words)
     text = _LABEL_SETS.sub("{}", told)
     said = text.lower()

@@ -131,6 +131,16 @@ class Expectation:
         """Return the same without the pieces that need not be there."""
         return self if self.required.all() else self.of(self.required)
 
+    def likely(self) -> list[Expectation]:
+        """Return what an answer is likely to hold as a whole, the likeliest first.
+
+        What must be there alone, and with all that may be: pieces in doubt were mostly stored
+        whole, or not at all.
+        """
+        required = self.required_only()
+        both = [required] if required is self else [required, self]
+        return [one for one in both if one.n_samples]
+
     def of(self, keep: NDArray[np.bool_]) -> Expectation:
         """Return the same with the pieces that are marked in ``keep`` (p,)."""
         return Expectation(

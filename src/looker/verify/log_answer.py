@@ -68,9 +68,8 @@ class LogAnswers:
 
         ``in_full`` wants each sample's own content, where the mode does not regenerate it.
         """
-        required = expectation.required_only()
-        if required.n_samples and not in_full:
-            proof = self._predicted(body, required)
+        for likely in () if in_full else expectation.likely():
+            proof = self._predicted(body, likely)
             if proof is not None:
                 return undecided(self._mode, proof)
         return self._aligned(body, expectation)

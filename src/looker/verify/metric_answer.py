@@ -63,9 +63,8 @@ class RemoteReadAnswers:
 
         ``in_full`` wants each sample's own content, where the mode does not regenerate it.
         """
-        required = expectation.required_only()
-        if required.n_samples and not in_full:
-            proof = self._predicted(body, required)
+        for likely in () if in_full else expectation.likely():
+            proof = self._predicted(body, likely)
             if proof is not None:
                 return undecided(self._mode, proof)
         return self._aligned(body, expectation, in_full=in_full)
@@ -161,14 +160,11 @@ def _compare_columns(
         ],
         np.int64,
     )
-    required = expectation.required_only()
-    if required.n_samples and not in_full:
-        regenerate = mode is VerifyMode.CONTENT
-        exact = sums_of_columns(
-            required, streams, counts, timestamps_ms, bits, regenerate=regenerate
-        )
+    regenerate = mode is VerifyMode.CONTENT
+    for likely in () if in_full else expectation.likely():
+        exact = sums_of_columns(likely, streams, counts, timestamps_ms, bits, regenerate=regenerate)
         if exact is not None:
-            return undecided(mode, proof_of_all(required, exact, findings))
+            return undecided(mode, proof_of_all(likely, exact, findings))
     received = Received(
         np.repeat(streams, counts),
         np.repeat(np.arange(len(labels), dtype=np.int64), counts),

@@ -590,6 +590,18 @@ def test_optional_pieces_may_be_there() -> None:
     assert n_proved(proof, OPTIONAL) == 5
 
 
+def test_an_answer_with_all_that_is_in_doubt_is_not_parsed(no_slow_path: None) -> None:
+    for states in ({3: MAYBE}, {3: REJECTED, 4: MAYBE}, dict.fromkeys(range(6), REJECTED)):
+        history = HISTORY
+        for index, state in states.items():
+            history = history.changed(index, state=state)
+        proof = compare(HISTORY.elements(), history)
+        n_doubt = 4 * len(states)
+        found = {"n_expected": N - n_doubt, "n_validated": N - n_doubt, "n_optional_seen": n_doubt}
+        assert summary(proof.findings) == {name: n for name, n in found.items() if n}
+        assert n_proved(proof, history) == 6
+
+
 @pytest.mark.parametrize("kept", [1, 2, 3])
 def test_optional_pieces_may_be_there_in_part(kept: int) -> None:
     elements = OPTIONAL.elements(optional=True)

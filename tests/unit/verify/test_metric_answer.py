@@ -101,6 +101,14 @@ def test_series_of_unequal_length_are_not_parsed(no_slow_path: None) -> None:
     assert n_proved(proof, history) == 4
 
 
+def test_an_answer_with_all_that_is_in_doubt_is_not_parsed(no_slow_path: None) -> None:
+    history = HISTORY.changed(3, state=MAYBE).changed(4, state=REJECTED)
+    proof = by_remote_read(HISTORY.elements(), history)
+    found = {"n_expected": 16, "n_validated": 16, "n_optional_seen": 8}
+    assert summary(proof.findings) == found
+    assert n_proved(proof, history) == 6
+
+
 def test_both_ways_agree() -> None:
     body = referee.read_response(HISTORY.elements())
     expectation = HISTORY.page().expectation
