@@ -41,6 +41,8 @@ _LIMITS: Final = {
         "max_query_length",
         "grpc_server_max_recv_msg_size",
         "grpc_server_max_send_msg_size",
+        "reject_old_samples",
+        "reject_old_samples_max_age",
     ),
     Product.CORTEX: (
         "ingestion_rate",
@@ -54,6 +56,7 @@ _LIMITS: Final = {
         "storage.remote.read-sample-limit",
         "query.max-samples",
         "web.enable-remote-write-receiver",
+        "storage.tsdb.min-block-duration",
     ),
 }
 _LIMITS[Product.MIMIR] = _LIMITS[Product.CORTEX]

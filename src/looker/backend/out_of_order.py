@@ -38,7 +38,7 @@ def refuse_if_in_order_only(config: RunConfig, target: Target) -> None:
         return
     if target.embedded:
         raise UsageError(_OPTION, "the embedded target takes no samples out of order: give a URL")
-    window_s = _window_s(config, target)
+    window_s = told_window_s(config, target)
     behind_s = (config.width_ns + config.n_samples_per_fragment * config.step_ns) / NS_PER_S
     if window_s is not None and window_s < behind_s:
         where = "storage.tsdb." if target.product is Product.PROMETHEUS else "limits."
@@ -49,7 +49,7 @@ def refuse_if_in_order_only(config: RunConfig, target: Target) -> None:
         )
 
 
-def _window_s(config: RunConfig, target: Target) -> float | None:
+def told_window_s(config: RunConfig, target: Target) -> float | None:
     """Return how late samples may be; None where the target does not tell."""
     if target.product is not Product.PROMETHEUS:
         told = target.limits.get("out_of_order_time_window")

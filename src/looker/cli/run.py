@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.discovery import discover
+from looker.backend.lag_window import refuse_if_too_old
 from looker.backend.occupied import refuse_if_occupied
 from looker.backend.out_of_order import refuse_if_in_order_only
 from looker.cli.ending import in_words
@@ -66,6 +67,7 @@ def run(config: RunConfig) -> ExitCode:
             url = embedded.start()
         target = discover(config, url, embedded=config.url is None)
         refuse_if_in_order_only(config, target)
+        refuse_if_too_old(config, target)
         if config.id_is_given and not config.force and not target.embedded:
             refuse_if_occupied(config, target, clock.wall_ns())
         if config.fail_if:

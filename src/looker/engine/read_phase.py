@@ -329,14 +329,16 @@ def answer_bytes(
 
 def missing_because(config: RunConfig, target: Target, now_ns: int) -> str | None:
     """Return why Loki may not return what it has, where entries are too old; None elsewhere."""
-    if target.product is not Product.LOKI or target.embedded or config.start_time_ns is None:
+    if target.product is not Product.LOKI or target.embedded:
         return None
-    age_s = (now_ns - config.start_time_ns) / NS_PER_S
+    option, age_s = "--max-lag-seconds", config.max_lag_s
+    if config.start_time_ns is not None:
+        option, age_s = "--log-start-time", (now_ns - config.start_time_ns) / NS_PER_S
     if age_s <= MAX_LOG_AGE_S:
         return None
     return (
         "Loki does not return entries older than some 2.6 h before they are flushed, and these"
-        f" begin {age_s / 3600:.1f} h ago (--log-start-time)"
+        f" begin {age_s / 3600:.1f} h ago ({option})"
     )
 
 

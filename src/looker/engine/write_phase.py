@@ -15,6 +15,7 @@ from looker.engine.writer_times import WriterTimes
 from looker.generate.mixer import mix64
 from looker.model.config import NS_PER_MS
 from looker.model.fragment import FragmentState
+from looker.model.lag_window import says_too_old, way_out
 from looker.model.report import PhaseTimes, WriteReport
 
 if TYPE_CHECKING:
@@ -274,6 +275,8 @@ class WritePhase:
                 reason = f"{reason}; {self._advice(message, result.fitting)}"
             if reason is None:
                 reason = f"given up after {result.n_attempts} attempt(s): {result.last_reason}"
+            if says_too_old(reason) and self._config.start_time_ns is None:
+                reason = f"{reason}; {way_out(self._config)}"
             report.refusal = reason
 
     def _advice(self, message: Message, fitting: float | None) -> str:
