@@ -181,7 +181,7 @@ def test_a_gateways_error_after_storing_and_another_refusal_of_the_repeat(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("verify", [VerifyMode.CONTENT, VerifyMode.CHECKSUM, VerifyMode.COUNT])
-@pytest.mark.parametrize("case", ["403", "201", "202 by Cortex' HA tracker"])
+@pytest.mark.parametrize("case", ["401", "409", "413", "201", "303", "202 by Cortex' HA tracker"])
 def test_a_run_that_goes_on_behind_refusals_finds_all_that_was_stored(
     target: str, kind: str, verify: VerifyMode, case: str
 ) -> None:
@@ -192,6 +192,19 @@ def test_a_run_that_goes_on_behind_refusals_finds_all_that_was_stored(
     assert cycle.write.pushes_rejected + cycle.write.pushes_unresolved == N_ODD
     assert_books(cycle, N_PUSHES * N_SAMPLES - n_doubt, n_doubt, n_doubt)
     assert cycle.report.verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("verify", [VerifyMode.CONTENT, VerifyMode.CHECKSUM, VerifyMode.COUNT])
+def test_a_plain_success_that_stores_nothing_is_a_lie_that_reading_finds(
+    target: str, kind: str, verify: VerifyMode
+) -> None:
+    cycle = cycle_through(target, kind, OnlyOdd((Answer(204),), stores=False), verify=verify)
+    assert cycle.write.samples_acked == N_PUSHES * N_SAMPLES
+    assert cycle.write.samples_in_doubt == 0
+    assert cycle.read.findings.counts[MismatchKind.MISSING] == N_ODD * N_SAMPLES
+    assert cycle.read.findings.n_mismatches == N_ODD * N_SAMPLES
+    assert cycle.report.verdict is Verdict.FAILED
 
 
 @pytest.mark.parametrize("kind", ["logs", "remote-read"])

@@ -81,13 +81,19 @@ class LogView:
                 report.read.times.duration_s,
             )
             return
+        found = None if report.read is None else report.read.findings
+        n_doubt, doubt = report.write.samples_in_doubt, ""
+        if n_doubt:
+            n_found = 0 if found is None else found.n_optional_seen
+            doubt = f"; {n_doubt} in doubt, {n_found} of them found"
         LOG.info(
-            "cycle %d: %s, %d samples acknowledged in %.2f s, %d validated",
+            "cycle %d: %s, %d samples acknowledged in %.2f s, %d validated%s",
             report.cycle,
             report.verdict,
             report.write.samples_acked,
             report.write.times.duration_s,
-            report.read.findings.n_validated if report.read is not None else 0,
+            0 if found is None else found.n_validated,
+            doubt,
         )
 
 
