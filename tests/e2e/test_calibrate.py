@@ -51,7 +51,7 @@ def check_workers(one: dict[str, Any], load: dict[str, Any]) -> None:
         assert write[rate] == pytest.approx(amount / write["duration_s"]), rate
     assert write["samples_per_s"] > 0
     assert write["hand_over_ns_per_sample"] >= 0
-    assert write["limited_by"] in {"generator", "target"}
+    assert write["limited_by"] in {"generator", "target", "mixed"}
 
 
 def check(found: dict[str, Any], modes: list[str]) -> None:

@@ -330,7 +330,7 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         lines.append(Text(f"what was checked: {report['checked']}"))
     lines += _statements(report)
     if report["totals"]["write"] is None:
-        return [*lines, *_ends(report)]
+        return [*lines, *_queries(reads), *_ends(report)]
     lines += _target_used(report["totals"].get("target"))
     dropped = (report.get("target_usage") or {}).get("dropped")
     if dropped:
@@ -342,17 +342,22 @@ def _verdict(report: Mapping[str, Any], unit: str) -> list[Text]:
         Text(_NOT_THE_CAPACITY[limit] + _advice(report, limit), style="yellow")
         for limit in sorted(limits & _NOT_THE_CAPACITY.keys())
     ]
-    held_back = {read["limited_by"] for read in reads} & _READING_HELD_BACK.keys()
-    lines += [Text(_READING_HELD_BACK[limit], style="yellow") for limit in sorted(held_back)]
     lines += [
         Text(f"the target said: {line}", style="dim")
         for line in words_of_target(writes, passed=verdict == "passed")
     ]
-    lines += [
+    lines += _queries(reads)
+    return [*lines, *_ends(report)]
+
+
+def _queries(reads: Sequence[Mapping[str, Any]]) -> list[Text]:
+    """Return lines on what held reading back, and on what was said to queries."""
+    held_back = {read["limited_by"] for read in reads} & _READING_HELD_BACK.keys()
+    lines = [Text(_READING_HELD_BACK[limit], style="yellow") for limit in sorted(held_back)]
+    return lines + [
         Text(f"the target said to queries: {line}", style="dim")
         for line in words_of_target(reads, passed=True)
     ]
-    return [*lines, *_ends(report)]
 
 
 def _target_used(used: Mapping[str, Any] | None) -> list[Text]:
