@@ -138,6 +138,7 @@ WRONG: Final[dict[str, str]] = {
     f"logs {URL} --metrics-time-increment-ms 1": "--metrics-time-increment-ms",
     f"metrics {URL} --log-time-increment-ns 1": "--log-time-increment-ns",
     f"logs {URL} --read-api query": "--read-api",
+    f"metrics {URL} --read-shape backward": "--read-shape",
     f"logs {URL} --n-chars-per-msg 1000000 --n-entries-per-stream-fragment 1000": "--n-entries",
     f"logs {URL} --n-concurrent-streams 1 --n-series 1": "--n-series",
     f"logs {URL} --insecure-skip-verify --ca-file pyproject.toml": "--insecure-skip-verify",

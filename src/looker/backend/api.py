@@ -223,13 +223,13 @@ class LokiApi(_Pushes):
         }
 
     def query(self, query: RangeQuery) -> Request:
-        """Return the request for the entries of a range, forward."""
+        """Return the request for the entries of a range."""
         parameters = {
             "query": query.selector,
             "start": query.start_ns,
             "end": query.end_ns,
             "limit": query.limit,
-            "direction": "forward",
+            "direction": "backward" if query.backward else "forward",
         }
         headers = dict(self._query_headers)
         if query.fresh:

@@ -20,6 +20,7 @@ from looker.model.config import (
     Compressability,
     Mode,
     ReadApi,
+    ReadShape,
     RunConfig,
     VerifyMode,
     check,
@@ -106,6 +107,7 @@ class Options:
     http_server_port: int | None = None
     ledger: Path | None = None
     spot_check_every_s: float | None = None
+    read_shape: ReadShape = ReadShape.EXACT
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode | None = None
     out_of_order_fraction: float = 0.0
@@ -191,6 +193,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         http_server_port=given.http_server_port,
         ledger=given.ledger,
         spot_check_every_s=given.spot_check_every_s,
+        read_shape=given.read_shape,
         max_examples=given.max_examples,
         verify=verify,
         out_of_order_fraction=given.out_of_order_fraction,

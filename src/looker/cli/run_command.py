@@ -18,9 +18,10 @@ from looker.cli.shared_options import (
     InsecureSkipVerify,
     LogLevel,
     ReadApiOption,
+    ReadShapeOption,
 )
 from looker.errors import ExitCode
-from looker.model.config import Compressability, Mode, ReadApi, RunConfig, VerifyMode
+from looker.model.config import Compressability, Mode, ReadApi, ReadShape, RunConfig, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 _TIMES: Final = "Wall-time coupling"
@@ -134,6 +135,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
             ),
         ] = None,
         read_api: ReadApiOption = ReadApi.AUTO,
+        read_shape: ReadShapeOption = ReadShape.EXACT,
         read_grace_seconds: Annotated[
             float,
             _option(
@@ -480,6 +482,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
             skip_read=skip_read,
             read_n_streams=read_n_streams_only,
             read_api=read_api,
+            read_shape=read_shape,
             read_grace_s=read_grace_seconds,
             max_concurrent_writes=max_concurrent_writes,
             max_concurrent_reads=max_concurrent_reads,

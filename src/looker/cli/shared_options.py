@@ -4,10 +4,17 @@ from pathlib import Path
 from typing import Annotated
 
 from looker.cli.arguments import option
-from looker.model.config import ReadApi
+from looker.model.config import ReadApi, ReadShape
 
 ReadApiOption = Annotated[
     ReadApi, option("--read-api", help="How to read metrics back; auto prefers remote-read.")
+]
+ReadShapeOption = Annotated[
+    ReadShape,
+    option(
+        "--read-shape",
+        help="Read once more as people ask, and compare: wide, limited or backward (logs), mixed.",
+    ),
 ]
 BearerTokenFile = Annotated[
     Path | None,

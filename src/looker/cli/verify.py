@@ -17,7 +17,7 @@ from looker.engine.messages import LedgerPlace, VerifyTask
 from looker.engine.run_report import LedgerFacts, RunReport
 from looker.errors import UsageError
 from looker.interruption import end_in_order
-from looker.model.config import ReadApi, RunConfig, VerifyMode, check
+from looker.model.config import ReadApi, ReadShape, RunConfig, VerifyMode, check
 from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.target_usage import OFF
@@ -49,6 +49,7 @@ class Wanted:
     max_examples: int
     request_timeout_s: float
     read_api: ReadApi
+    read_shape: ReadShape
     read_grace_s: float
     max_concurrent_reads: int | None
     n_workers: int | None
@@ -155,6 +156,7 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         max_examples=wanted.max_examples,
         request_timeout_s=wanted.request_timeout_s,
         read_api=wanted.read_api,
+        read_shape=wanted.read_shape,
         read_grace_s=wanted.read_grace_s,
         bearer_token_file=wanted.bearer_token_file,
         ca_file=wanted.ca_file,

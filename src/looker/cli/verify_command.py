@@ -12,8 +12,9 @@ from looker.cli.shared_options import (
     InsecureSkipVerify,
     LogLevel,
     ReadApiOption,
+    ReadShapeOption,
 )
-from looker.model.config import ReadApi, VerifyMode
+from looker.model.config import ReadApi, ReadShape, VerifyMode
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 
 
@@ -43,6 +44,7 @@ def verify_command(
         ),
     ] = None,
     read_api: ReadApiOption = ReadApi.AUTO,
+    read_shape: ReadShapeOption = ReadShape.EXACT,
     read_grace_seconds: Annotated[
         float,
         option(
@@ -143,6 +145,7 @@ def verify_command(
         max_examples=max_examples,
         request_timeout_s=request_timeout_seconds,
         read_api=read_api,
+        read_shape=read_shape,
         read_grace_s=read_grace_seconds,
         max_concurrent_reads=max_concurrent_reads,
         n_workers=n_workers,

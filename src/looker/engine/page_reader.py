@@ -181,7 +181,7 @@ class PageReader:
         confirmed = False
         while True:
             asked_ns = self._clock.monotonic_ns()
-            proof = await self._ask(page, fresh=fresh, in_full=seen.wants_content)
+            proof = await self.ask(page, fresh=fresh, in_full=seen.wants_content)
             answered_ns = self._clock.monotonic_ns()
             missing = proof.findings.counts[MismatchKind.MISSING]
             # perhaps not the whole answer: what is missing may be in the rest
@@ -207,14 +207,15 @@ class PageReader:
             pause_s *= 2
             fresh = self._fresh is not False
 
-    async def _ask(self, page: Page, *, fresh: bool, in_full: bool) -> PageProof:
+    async def ask(self, page: Page, *, fresh: bool = False, in_full: bool = False) -> PageProof:
         """Ask for a page once, and compare the answer."""
         query = RangeQuery(
             page.selection.matcher,
             page.start_ns,
             page.end_ns,
-            self._limits.max_answer,
+            page.limit or self._limits.max_answer,
             fresh=fresh,
+            backward=page.backward,
             max_answer_bytes=self._answer_bytes(page),
         )
         divisible = page.expectation.n_samples > self._limits.max_samples // _SMALLEST_SHARE

@@ -12,11 +12,20 @@ import numpy as np
 from looker.backend.outcomes import Product
 from looker.engine.page_reader import PageReader
 from looker.engine.reader_times import ReaderTimes
+from looker.engine.shapes import Shapes
 from looker.engine.together import together
 from looker.engine.visibility import Visibility
 from looker.errors import TargetError
 from looker.generate.mixer import stream_keys
-from looker.model.config import MAX_LOG_AGE_S, NS_PER_MS, NS_PER_S, Mode, ReadApi, VerifyMode
+from looker.model.config import (
+    MAX_LOG_AGE_S,
+    NS_PER_MS,
+    NS_PER_S,
+    Mode,
+    ReadApi,
+    ReadShape,
+    VerifyMode,
+)
 from looker.model.limit import ReadTimeSpent
 from looker.model.mismatch import Findings
 from looker.model.query import MAX_ANSWER_BYTES
@@ -108,6 +117,7 @@ class ReadPhase:
         self._cpu_begun_s = 0.0
         self._begun_ns = self._entered_ns = 0
         self._times = ReaderTimes(clock)
+        self._wrong: list[NDArray[Any]] = []
         self._earlier = ReadTimeSpent.of([self._report])
         self._compare = comparison(config, target, content)
         self._limits = page_limits(config, target.max_entries)
@@ -132,6 +142,7 @@ class ReadPhase:
         earlier: ChecksumLedger | None = None
         with ThreadPoolExecutor(1, "looker-comparison") as executor:
             for part in self._parts:
+                self._wrong = []
                 proof = ledger_for(self._config.verify, part.rows, self._content)
                 if earlier is not None and not part.window.is_first:
                     proof.carry(earlier)
@@ -157,6 +168,8 @@ class ReadPhase:
                 report.fragments_proved += proof.check(self._cycle)
                 if isinstance(proof, SumsOfSending):
                     self._merge(proof.findings)
+                if complete:
+                    complete = await self._read_in_shapes(part, proof.sound(), executor)
                 earlier = proof
                 if not complete:
                     break
@@ -175,6 +188,47 @@ class ReadPhase:
         report.times.finished_ns = report.times.started_ns + elapsed_ns
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report
+
+    async def _read_in_shapes(
+        self, part: Part, sound: NDArray[np.bool_], executor: ThreadPoolExecutor
+    ) -> bool:
+        """Read a part once more as people ask, if that is wanted; return whether all was."""
+        config = self._config
+        if config.read_shape is ReadShape.EXACT:
+            return True
+        # each sample is judged by itself
+        mode = VerifyMode.COUNT if config.verify is VerifyMode.COUNT else VerifyMode.CONTENT
+        config = replace(config, verify=mode)
+        shapes = Shapes(config, self._content, self._limits, self._cycle)
+        compare = comparison(config, self._target, self._content)
+        reader = PageReader(
+            client=self._client,
+            compare=lambda body, page, full: shapes.compare(compare, body, page, in_full=full),
+            executor=executor,
+            limits=self._limits,
+            answer_bytes=answer_bytes(config, self._content, self._target, self._limits),
+            grace_s=0.0,
+            clock=self._clock,
+            stop=self._stop,
+            report=self._report,
+            times=self._times,
+        )
+        todo = shapes.pages(part, sound, self._wrong)
+
+        async def read() -> bool:
+            for shaped in todo:
+                try:
+                    async for findings in shapes.read(shaped, reader):
+                        self._report.queries_shaped += 1
+                        self._merge(findings)
+                        if self._stop.is_set():
+                            return False
+                except TargetError as error:
+                    self._report.error = self._report.error or str(error)
+                    return False
+            return True
+
+        return all(await together(read() for _ in range(self._n_readers)))
 
     async def _read_part(
         self, todo: Iterator[Page], proof: ChecksumLedger, reader: PageReader
@@ -200,6 +254,7 @@ class ReadPhase:
                     answered = False
                 for page_proof in found:
                     proof.add(page_proof)
+                    self._wrong += page_proof.findings.places
                     self._merge(page_proof.findings)
                 if not answered:
                     return False
@@ -350,7 +405,9 @@ def comparison(config: RunConfig, target: Target, content: Content) -> Compariso
     ignored, mode = frozenset(config.ignore_labels), config.verify
     if config.mode is Mode.LOGS:
         logs = LogAnswers(content, ignored, mode)
-        return lambda body, page, full: logs.compare(body, page.expectation, in_full=full)
+        return lambda body, page, full: logs.compare(
+            body, page.expectation, in_full=full, backward=page.backward
+        )
     if target.read_api is ReadApi.QUERY:
         query = QueryAnswers(ignored, mode)
         return lambda body, page, full: query.compare(

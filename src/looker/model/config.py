@@ -41,6 +41,21 @@ class ReadApi(StrEnum):
     QUERY = "query"
 
 
+class ReadShape(StrEnum):
+    """How what was written is asked for, beside the exact pages that tell what is there."""
+
+    EXACT = "exact"
+    """By those pages alone."""
+    WIDE = "wide"
+    """Many streams and the whole time range at once."""
+    LIMITED = "limited"
+    """With a limit, and the next page from the last timestamp; and once with the default limit."""
+    BACKWARD = "backward"
+    """The newest entries first."""
+    MIXED = "mixed"
+    """One of them for each selection, at random."""
+
+
 class VerifyMode(StrEnum):
     """How much of what came back is checked, from the strongest to the weakest."""
 
@@ -133,6 +148,7 @@ class RunConfig:
     http_server_port: int | None = None
     ledger: Path | None = None
     spot_check_every_s: float | None = None
+    read_shape: ReadShape = ReadShape.EXACT
     streams_per_group: int | None = None
     max_examples: int = DEFAULT_MAX_EXAMPLES
     verify: VerifyMode = VerifyMode.CONTENT
@@ -231,6 +247,19 @@ def check(config: RunConfig) -> None:
             )
     if config.mode is Mode.LOGS and config.read_api is not ReadApi.AUTO:
         raise UsageError("--read-api", "is for metrics; logs are read back by query_range")
+    _check_shape(config)
+
+
+def _check_shape(config: RunConfig) -> None:
+    if config.mode is Mode.METRICS and config.read_shape in (
+        ReadShape.LIMITED,
+        ReadShape.BACKWARD,
+    ):
+        raise UsageError(
+            "--read-shape",
+            f"{config.read_shape.value} is for logs: answers with metrics have neither a limit of"
+            " samples nor a direction; exact, wide and mixed are for both",
+        )
 
 
 _INTEGERS: Final = {

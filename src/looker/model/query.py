@@ -15,7 +15,8 @@ MAX_ANSWER_BYTES: Final = 256 << 20
 class RangeQuery:
     """Ask for the samples of the streams that ``matcher`` selects in ``[start_ns, end_ns)``.
 
-    ``matcher`` is (label, operator, value). At most ``limit`` samples come back (logs). ``fresh``
+    ``matcher`` is (label, operator, value). At most ``limit`` samples come back (logs), the oldest
+    or, ``backward``, the newest first. ``fresh``
     asks past any cache of results. An answer of more than ``max_answer_bytes`` is not read.
     """
 
@@ -24,6 +25,7 @@ class RangeQuery:
     end_ns: int
     limit: int
     fresh: bool = False
+    backward: bool = False
     max_answer_bytes: int = MAX_ANSWER_BYTES
 
     @property

@@ -232,6 +232,8 @@ class ReadReport:
     streams_selected: int = 0
     queries: int = 0
     queries_retried: int = 0
+    queries_shaped: int = 0
+    """Of those that were answered, the ones of ``--read-shape``."""
     responses_by_status: Counter[str] = field(default_factory=Counter)
     reasons: Reasons = field(default_factory=Reasons)
     requesting_s: float = 0.0
@@ -263,6 +265,7 @@ class ReadReport:
         self.streams_selected += other.streams_selected
         self.queries += other.queries
         self.queries_retried += other.queries_retried
+        self.queries_shaped += other.queries_shaped
         self.responses_by_status.update(other.responses_by_status)
         self.reasons.merge(other.reasons)
         for name in ReadTimeSpent.names():
@@ -299,7 +302,9 @@ class ReadReport:
             return Verdict.FAILED
         if not self.complete or self.error is not None or not self.findings.n_expected:
             return Verdict.UNKNOWN
-        if self.findings.n_validated != self.findings.n_expected:
+        found = self.findings
+        # of an answer in another shape, what is missing was validated before
+        if found.n_validated != found.n_expected or found.counts[MismatchKind.MISSING]:
             return Verdict.UNKNOWN
         return Verdict.PASSED
 
@@ -322,6 +327,7 @@ class ReadReport:
             "samples_indeterminate_found": found.n_optional_seen,
             "fragments_proved_by_checksum": self.fragments_proved,
             "queries": self.queries,
+            "queries_shaped": self.queries_shaped,
             "queries_retried": self.queries_retried,
             "responses_by_status": dict(sorted(self.responses_by_status.items())),
             "reasons_by_status": self.reasons.to_json(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -140,6 +140,23 @@ class Expectation:
         required = self.required_only()
         both = [required] if required is self else [required, self]
         return [one for one in both if one.n_samples]
+
+    def with_required(self, rows: NDArray[np.bool_]) -> Expectation:
+        """Return the same, where what must be there is of the rows that are marked in ``rows``."""
+        return replace(self, required=rows[self.rows])
+
+    def optional(self) -> Expectation:
+        """Return the same, where nothing must be there."""
+        return replace(self, required=np.zeros(len(self.required), np.bool_))
+
+    def joined(self, other: Expectation) -> Expectation:
+        """Return the pieces of both."""
+        columns = [spec.name for spec in fields(self) if spec.name != "content"]
+        both: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in columns
+        }
+        order = np.lexsort((both["start_ns"], both["streams"]))
+        return replace(self, **{name: values[order] for name, values in both.items()})
 
     def of(self, keep: NDArray[np.bool_]) -> Expectation:
         """Return the same with the pieces that are marked in ``keep`` (p,)."""

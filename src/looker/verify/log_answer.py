@@ -63,11 +63,21 @@ class LogAnswers:
         regenerate = mode is VerifyMode.CONTENT
         self._predictor = LogPredictor(content, self._extras, regenerate=regenerate)
 
-    def compare(self, body: bytes, expectation: Expectation, *, in_full: bool = False) -> PageProof:
+    def compare(
+        self,
+        body: bytes,
+        expectation: Expectation,
+        *,
+        in_full: bool = False,
+        backward: bool = False,
+    ) -> PageProof:
         """Compare a ``query_range`` answer; DecodeError if it is not one.
 
         ``in_full`` wants each sample's own content, where the mode does not regenerate it.
+        ``backward`` tells that the newest entries were asked for first.
         """
+        if backward:
+            return self._aligned(body, expectation, backward=True)
         for likely in () if in_full else expectation.likely():
             proof = self._predicted(body, likely)
             if proof is not None:
@@ -115,9 +125,11 @@ class LogAnswers:
             self._form = replace(form, row=replace(form.row, extra=usual, metadata=names[usual]))
         return set(form.added_to_head.union(*names.values()))
 
-    def _aligned(self, body: bytes, expectation: Expectation) -> PageProof:
+    def _aligned(
+        self, body: bytes, expectation: Expectation, *, backward: bool = False
+    ) -> PageProof:
         findings = Findings()
-        entries = Entries.parse(body, expectation, self._tolerated, findings)
+        entries = Entries.parse(body, expectation, self._tolerated, findings, backward=backward)
         proof = judge(self._mode, expectation, entries.received, entries, findings)
         note_statements(findings, entries.said)
         return proof
@@ -140,9 +152,17 @@ class Entries:
         expectation: Expectation,
         tolerated: frozenset[str],
         findings: Findings,
+        *,
+        backward: bool = False,
     ) -> Entries:
-        """Take the columns out of an answer; DecodeError where it is not one of entries."""
+        """Take the columns out of an answer; DecodeError where it is not one of entries.
+
+        Of an answer with the newest first (``backward``), they are the other way round.
+        """
         elements, statements = parse_streams(body)
+        if backward:
+            for element in elements:
+                element["values"].reverse()
         scheme = expectation.content.scheme
         counts = np.fromiter((len(element["values"]) for element in elements), np.int64)
         values = list(chain.from_iterable(element["values"] for element in elements))

@@ -30,6 +30,11 @@ class SumsOfSending(ChecksumLedger):
         self._content = content
         self.findings = Findings()
 
+    def sound(self) -> NDArray[np.bool_]:
+        """Return which rows have come back whole, with the checksum of sending, bool (n,)."""
+        as_sent: NDArray[np.bool_] = super().sound() & (self._sums == self._rows["checksum"])
+        return as_sent
+
     def check(self, cycle: int | None) -> int:
         """Return how many fragments of a cycle have come back as they were sent.
 

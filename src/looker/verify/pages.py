@@ -42,6 +42,16 @@ class Selection:
         return cls((GROUP, "=", scheme.group(group)), range(first, end))
 
     @classmethod
+    def of_groups(cls, content: Content, groups: range) -> Selection:
+        """Select all streams of some groups that follow each other."""
+        if len(groups) == 1:
+            return cls.of_group(content, groups[0])
+        scheme = content.scheme
+        end = min(groups.stop * scheme.group_size, scheme.n_streams)
+        names = "|".join(scheme.group(group).replace(".", "[.]") for group in groups)
+        return cls((GROUP, "=~", names), range(groups.start * scheme.group_size, end))
+
+    @classmethod
     def of_streams(cls, content: Content, streams: list[int]) -> Selection:
         """Select single streams, given in ascending order."""
         names = [content.scheme.uniquename(stream) for stream in streams]
@@ -55,12 +65,18 @@ class Selection:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Page:
-    """One query: a selection, a time range ``[start_ns, end_ns)``, and what must be in it."""
+    """One query: a selection, a time range ``[start_ns, end_ns)``, and what must be in it.
+
+    ``backward`` asks for the newest entries first, ``limit`` for so many at most (None: for as many
+    as may be asked for).
+    """
 
     selection: Selection
     start_ns: int
     end_ns: int
     expectation: Expectation
+    backward: bool = False
+    limit: int | None = None
 
     def halves(self, *, by_streams: bool = False) -> list[Page] | None:
         """Return two pages that make up this one: by time, else by streams; None if it is one.
@@ -80,9 +96,14 @@ class Page:
                 return self.halves_by_streams() if several else None
             middle = int(later[0])
         return [
-            Page(self.selection, start, end, self.expectation.between(start, end))
+            self.between(start, end)
             for start, end in ((self.start_ns, middle), (middle, self.end_ns))
         ]
+
+    def between(self, start_ns: int, end_ns: int) -> Page:
+        """Return the same of the time in ``[start_ns, end_ns)``."""
+        expectation = self.expectation.between(start_ns, end_ns)
+        return replace(self, start_ns=start_ns, end_ns=end_ns, expectation=expectation)
 
     def halves_by_streams(self) -> list[Page] | None:
         """Return two pages of half of the streams each; None if there is only one."""
@@ -96,11 +117,10 @@ class Page:
             middle = int(np.searchsorted(streams, expected[len(expected) // 2]))
         content = self.expectation.content
         return [
-            Page(
-                Selection.of_streams(content, part.tolist()),
-                self.start_ns,
-                self.end_ns,
-                self.expectation.of(np.isin(self.expectation.streams, part)),
+            replace(
+                self,
+                selection=Selection.of_streams(content, part.tolist()),
+                expectation=self.expectation.of(np.isin(self.expectation.streams, part)),
             )
             for part in (streams[:middle], streams[middle:])
         ]

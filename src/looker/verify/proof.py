@@ -121,6 +121,11 @@ class ChecksumLedger:
         self._seen[known] += earlier._seen[at[known]]
         self._exact[known] += earlier._exact[at[known]]
 
+    def sound(self) -> NDArray[np.bool_]:
+        """Return which rows have come back whole, bool (n,)."""
+        whole: NDArray[np.bool_] = self._seen == self._n_samples
+        return whole
+
     def check(self, cycle: int | None) -> int:
         """Return how many fragments of a cycle (None: of all cycles) both proofs agree on.
 

@@ -10,19 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.model.mismatch import (
-    KINDS,
-    PLACE_DTYPE,
-    Findings,
-    MismatchExample,
-    MismatchKind,
-    least,
-)
+from looker.model.mismatch import PLACE_DTYPE, Findings, MismatchExample, MismatchKind, least
 from looker.verify.alignment import FOREIGN_STREAM
+from looker.verify.places import MISSING, identity_of, keys, most, places_of, surplus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +25,6 @@ if TYPE_CHECKING:
     from looker.verify.pages import Page
     from looker.verify.proof import PageProof
 
-_MISSING: Final = KINDS.index(MismatchKind.MISSING)
-_WRONG_LABELS: Final = KINDS.index(MismatchKind.WRONG_LABELS)
 _MAX_KEPT: Final = 8
 """So many answers are kept in full, to show what they had."""
 _LAST_BIT: Final = 63
@@ -100,7 +92,7 @@ class SuccessiveAnswers:
         lacking = before & ~present
         if whole:
             self._gone |= lacking
-        places = _places(proof.findings)
+        places = places_of(proof.findings)
         changed = self._note_content(proof, before & present)
         if self._last_whole:
             same = np.array_equal(self._had & self._bit(number - 1) > 0, present)
@@ -108,11 +100,11 @@ class SuccessiveAnswers:
                 same &= np.array_equal(self._last_places, places)
             self._agree = same and not changed
         self._last_whole = whole
-        self._lacked |= whole and bool((places["kind"] == _MISSING).any())
+        self._lacked |= whole and bool((places["kind"] == MISSING).any())
         self._had[present] |= self._bit(number)
         if self._last is not None:
             self._statements = least(self._statements + self._last.findings.statements)
-            self._earlier = _most(self._earlier, self._last_places)
+            self._earlier = most(self._earlier, self._last_places)
         self._examples += [
             (number, example)
             for example in proof.findings.examples
@@ -143,7 +135,7 @@ class SuccessiveAnswers:
             part._digests, part._changed = self._digests[inside], self._changed[inside]
         if streams[0] == self._page.selection.streams[0] and page.start_ns == self._page.start_ns:
             part._statements = self._statements + self._last.findings.statements
-        seen = _most(self._earlier, self._last_places)
+        seen = most(self._earlier, self._last_places)
         times = seen["time_ns"]
         own = np.isin(seen["stream"], streams)
         own |= (seen["stream"] < 0) & (streams[0] == self._page.selection.streams[0])
@@ -209,8 +201,8 @@ class SuccessiveAnswers:
         if not len(gone):
             return
         streams, times_ns = self._places_of(gone)
-        lacked = self._last_places[self._last_places["kind"] == _MISSING]
-        also = np.isin(_keys(streams, times_ns), _keys(lacked["stream"], lacked["time_ns"]))
+        lacked = self._last_places[self._last_places["kind"] == MISSING]
+        also = np.isin(keys(streams, times_ns), keys(lacked["stream"], lacked["time_ns"]))
         found.counts[MismatchKind.MISSING] -= int(np.count_nonzero(also))
         found.examples = [
             one
@@ -223,19 +215,10 @@ class SuccessiveAnswers:
             self._keep(found, self._example(MismatchKind.INCONSISTENT, number))
 
     def _count_transient(self, found: Findings) -> None:
-        now = _identities(self._last_places)
-        then, most = np.unique(_identities(self._earlier), return_counts=True)
-        known, times = np.unique(now, return_counts=True)
-        still = np.zeros(len(then), np.int64)
-        if len(known):
-            at = np.minimum(np.searchsorted(known, then), len(known) - 1)
-            same = known[at] == then
-            still[same] = times[at[same]]
-        n_gone = np.maximum(0, most - still)
-        gone = then[(n_gone > 0) & (then["kind"] != _MISSING)]
-        found.add(MismatchKind.TRANSIENT, int(n_gone[then["kind"] != _MISSING].sum()))
+        gone, n_gone = surplus(self._earlier, self._last_places)
+        found.add(MismatchKind.TRANSIENT, n_gone)
         for number, example in self._examples:
-            if len(gone) and _identity(example, self._stream_of(example)) in gone:
+            if len(gone) and identity_of(example, self._stream_of(example)) in gone:
                 later = self._later_text(example)
                 self._keep(
                     found,
@@ -335,40 +318,3 @@ def _copy(findings: Findings) -> Findings:
         added_labels=set(findings.added_labels),
         statements=findings.statements.copy(),
     )
-
-
-def _places(findings: Findings) -> NDArray[Any]:
-    """Return where an answer showed mismatches, sorted."""
-    found = np.concatenate([np.empty(0, PLACE_DTYPE), *findings.places])
-    return np.sort(found, order=PLACE_DTYPE.names)
-
-
-def _identities(places: NDArray[Any]) -> NDArray[Any]:
-    """Return places by which a mismatch is known again: wrong labels have no time."""
-    known = places.copy()
-    known["time_ns"][known["kind"] == _WRONG_LABELS] = 0
-    return known
-
-
-def _identity(example: MismatchExample, stream: int) -> NDArray[Any]:
-    time_ns = 0 if example.kind is MismatchKind.WRONG_LABELS else example.timestamp_ns or 0
-    return np.array((KINDS.index(example.kind), stream, time_ns), PLACE_DTYPE)
-
-
-def _most(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """Return each place as often as that of both which has it more often."""
-    if not len(one) or not len(other):
-        return other if not len(one) else one
-    together = np.concatenate([one, other])
-    _, first, inverse = np.unique(_identities(together), return_index=True, return_inverse=True)
-    counts = [
-        np.bincount(numbers, minlength=len(first))
-        for numbers in (inverse[: len(one)], inverse[len(one) :])
-    ]
-    return np.repeat(together[first], np.maximum(*counts))
-
-
-def _keys(streams: NDArray[np.int64], times_ns: NDArray[np.int64]) -> NDArray[Any]:
-    keys = np.empty(len(streams), PLACE_DTYPE)
-    keys["kind"], keys["stream"], keys["time_ns"] = 0, streams, times_ns
-    return keys

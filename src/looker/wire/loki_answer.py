@@ -8,6 +8,7 @@ labels and metadata.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -209,6 +210,16 @@ def metadata_tolerated(metadata: Any, tolerated: frozenset[str]) -> bool:
     structured = metadata.get("structuredMetadata", {})
     usual = isinstance(structured, dict) and not isinstance(structured, Repeated)
     return usual and set(structured) <= tolerated
+
+
+def entry_times(body: bytes) -> NDArray[np.int64]:
+    """Return the time of each entry of an answer in ns, int64 (n,); DecodeError if it is none."""
+    elements, _ = parse_streams(body)
+    rows = chain.from_iterable(element["values"] for element in elements)
+    try:
+        return np.fromiter((int(row[0]) for row in rows), np.int64)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise DecodeError("an entry of the answer has no timestamp in nanoseconds") from error
 
 
 def parse_streams(body: bytes) -> tuple[list[dict[str, Any]], tuple[Statement, ...]]:

@@ -66,6 +66,7 @@ def test_every_figure_has_a_direction_or_is_a_matter_of_view() -> None:
         "lag_ms",
         "limited_by_shares",
         "streams_selected",
+        "queries_shaped",
         "samples_expected",
         "samples_indeterminate_found",
         "first_ask_after_ms",
