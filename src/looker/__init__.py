@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from looker.version import __version__
 
+# importing typing takes longer than all else before a signal can be caught: see cli/entry.py
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from looker.library.stream import (
         Connection,
         Fragment,

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Final
 
+# nothing else is imported before the first signal can be caught
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Final
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTED: Final = 130
