@@ -385,15 +385,22 @@ def test_a_sweeps_charts_show_what_is_chosen(browser: Browser, pages: Callable[.
         )
         page.until(f"{table}.length === 4")
         assert page.evaluate(table)[1] == "a|215|815"
-        _choose(page, ".choices select", "lines over alpha", place=1)
+        _choose(page, "#sweep .choices select", "lines over alpha", place=1)
         page.until(f"document.getElementById('{plot}').data.length === 3")
         names = f"document.getElementById('{plot}').data.map(one => one.name)"
         assert page.evaluate(names) == ["beta=a", "beta=b", "beta=c"]
         assert page.evaluate(table)[1] == "1|215|415|615"
-        _choose(page, ".choices select", "write.payload_mb_per_s, MB/s", place=0)
-        assert page.evaluate("document.querySelector('.chosen').textContent") == (
+        _choose(page, "#sweep .choices select", "write.payload_mb_per_s, MB/s", place=0)
+        assert page.evaluate("document.querySelector('#sweep .chosen').textContent") == (
             "write.payload_mb_per_s, MB/s, lines over alpha"
         )
+        # runs are apart by point
+        dots = chart_of(page, "Writing, run by run")
+        texts = f"document.getElementById('{dots}').data.map(one => one.text.length)"
+        first = page.evaluate(f"document.getElementById('{dots}').data[1].y")
+        _choose(page, "#overview .choices select", "alpha=2,beta=a", place=0)
+        page.until(f"document.getElementById('{dots}').data[1].y[0] !== {first[0]}")
+        assert page.evaluate(texts) == [2, 2]
         assert page.complaints == []
 
 

@@ -58,7 +58,9 @@ def test_charts_of_runs_are_apart_by_point(tmp_path: Path, several_paths: bool) 
                 assert len(traces) == 2
             told = [text for trace in traces for text in trace.get("text", [])]
             if name == "overview":
-                assert sorted(told) == sorted(run.name for run in mine)
+                assert sorted(told) == sorted(
+                    f"{run.side}/{n}" for run in mine for n in [run.name[-1]]
+                )
             assert not any(POINTS[1 - place] in text for text in told)
     (table,) = (one for one in section(sections, "overview").blocks if isinstance(one, RunTable))
     assert table.facets["point"] == [run.point for run in runs]

@@ -45,7 +45,8 @@ def of_runs(runs: Sequence[Run]) -> list[Chart]:
             ]
             said = f"{title} latency by percentile, all runs of a side together"
         else:
-            found = [(run.name, _histogram(run.plain, path)) for run in runs[:MAX_HISTOGRAMS]]
+            shown = runs[:MAX_HISTOGRAMS]
+            found = [(run.name_in_point, _histogram(run.plain, path)) for run in shown]
             more = len(runs) - len(found)
             said = f"{title} latency by percentile" + (
                 f" (without {count(more)} more runs)" * (more > 0)

@@ -389,7 +389,7 @@ def _overlaid(runs: Sequence[Run], n_most: int) -> list[Chart]:
             place = places[run.side] = places.get(run.side, -1) + 1
             look = sides.index(run.side) if len(sides) > 1 else place
             dash = place if len(sides) > 1 else place // 7
-            drawn.append(Line(run.name, at, values, look, dash, unit))
+            drawn.append(Line(run.name_in_point, at, values, look, dash, unit))
         if drawn:
             axis = f"time since each run's start, {longest.unit}"
             figure = lines(drawn, axis, y_title, log=not is_rate)

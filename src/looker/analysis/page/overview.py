@@ -324,7 +324,7 @@ def _run_table(runs: Sequence[Run], *, several_sides: bool) -> RunTable:
         limit = text(plain, "totals.write.limited_by") or NONE
         rows.append(
             [
-                Cell(run.name),
+                Cell(run.name_in_point),
                 *([Cell(run.side)] if several_sides else []),
                 *([Cell(run.point)] if several_points else []),
                 Cell(verdict_of(run), tone=tone_of_run(run)),
@@ -375,7 +375,7 @@ def _dots(runs: Sequence[Run], sides: Sequence[Side], path: str, y_title: str, u
     step = -(-len(runs) // _MAX_DRAWN)
     for place, name in enumerate(names):
         points = [
-            (started, value, run.name)
+            (started, value, run.name_in_point)
             for run in runs[::step]
             if (run.side == name or not apart)
             and (started := text(run.plain, "started_at")) is not None

@@ -36,6 +36,11 @@ class Run:
         return self.report.plain
 
     @property
+    def name_in_point(self) -> str:
+        """What it is called among the runs of its point."""
+        return self.name.replace(f"{self.point}/", "", 1) if self.point else self.name
+
+    @property
     def target(self) -> str:
         """What it wrote to, in a few words."""
         return target_of(self.report)
