@@ -226,11 +226,13 @@ def _cards(run: Run) -> list[Card]:
 
 
 def _latency_card(name: str, phase: Mapping[str, object]) -> Card:
+    refused = number(phase, "refused_service_ms.p99")
     return Card(
         f"{name}, p99",
         milliseconds(number(phase, "service_ms.p99")),
         f"p50 {milliseconds(number(phase, 'service_ms.p50'))},"
-        f" highest {milliseconds(number(phase, 'service_ms.max'))}",
+        f" highest {milliseconds(number(phase, 'service_ms.max'))}"
+        + ("" if refused is None else f"; of answers that refused, p99 {milliseconds(refused)}"),
     )
 
 
