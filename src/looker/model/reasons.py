@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MAX_TEXTS: Final = 10
 """Of each status, so many different texts are kept: the shortest."""
+MAX_STATUSES: Final = 32
+"""Of so many statuses: those that come first by their names."""
 MAX_SHOWN: Final = 3
 _MAX_CHARS: Final = 300
 _LABEL_SET: Final = re.compile(r"\{[^{}]*=\\?\"[^{}]*(\}|$)")
@@ -69,6 +71,8 @@ class Reasons:
             kept = sorted(mine, key=lambda folded: (len(folded), folded))[:MAX_TEXTS]
             mine = {folded: mine[folded] for folded in kept}
         self.by_status[status] = mine
+        if len(self.by_status) > MAX_STATUSES:
+            del self.by_status[max(self.by_status)]
 
 
 def _commonest(texts: Iterable[Said]) -> list[Said]:

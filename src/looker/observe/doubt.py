@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+_MAX_LINES: Final = 8
 _SUCCESSES: Final = frozenset({"200", "202", "204"})
 
 
@@ -52,15 +53,18 @@ def words_of_target(phases: Iterable[Mapping[str, Any]], *, passed: bool) -> lis
         passed = passed and not phase.get("samples_in_doubt")
         for status, said in phase["reasons_by_status"].items():
             texts.setdefault(status, Counter()).update({one["text"]: one["count"] for one in said})
+    shown = sorted(texts, key=lambda status: (-counts[status], status))
+    shown = [status for status in shown if not (passed and status in _SUCCESSES)]
     lines = []
-    for status, said in sorted(texts.items()):
-        if passed and status in _SUCCESSES:
-            continue
+    for status in sorted(shown[:_MAX_LINES]):
+        said = texts[status]
         (text, n_times), *others = said.most_common()
         n_all = counts[status]
         part = f", {n_times:,} of them" if others or n_times < n_all else ""
         kind = f"answer {status}" if status.isdigit() else status
         lines.append(f"{kind}, {_times(n_all)}{part}: {text or '(without a word)'}")
+    if len(shown) > _MAX_LINES:
+        lines.append(f"and {len(shown) - _MAX_LINES} other kinds of answers")
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from looker.model.reasons import MAX_SHOWN, MAX_TEXTS, Reasons
+from looker.model.reasons import MAX_SHOWN, MAX_STATUSES, MAX_TEXTS, Reasons
 
 ORDER = (
     "maxFailure (quorum) on a given error family, addr=127.0.0.1:{port} state=ACTIVE zone=, rpc"
@@ -52,6 +52,19 @@ def test_what_is_kept_is_bounded_whatever_a_target_says() -> None:
         total.merge(part)
     shown = total.to_json()["500"]
     assert [one["count"] for one in shown] == [9] * MAX_SHOWN
+
+
+def test_statuses_are_bounded_too_in_any_order() -> None:
+    numbers = list(range(400, 500))
+    kept = [str(number) for number in numbers[:MAX_STATUSES]]
+    for order in (numbers, numbers[::-1], numbers[50:] + numbers[:50]):
+        reasons = Reasons()
+        for _ in range(2):
+            for number in order:
+                reasons.note(str(number), "no")
+        told = reasons.to_json()
+        assert list(told) == kept
+        assert all(told[status] == [{"text": "no", "count": 2}] for status in kept)
 
 
 def test_a_long_text_is_cut() -> None:

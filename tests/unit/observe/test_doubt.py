@@ -101,6 +101,11 @@ def test_the_commonest_words_of_each_status() -> None:
         "answer 500, 5 times, 3 of them: a",
         "ReadTimeout, once: no answer in time",
     ]
+    many = {str(status): [{"text": "x", "count": 1}] for status in range(400, 420)}
+    counts = {status: 9 - (status == "400") for status in many}
+    lines = words_of_target([write(1, counts=counts, texts=many)], passed=True)
+    assert lines[:1] == ["answer 401, 9 times, 1 of them: x"]
+    assert (len(lines), lines[-1]) == (9, "and 12 other kinds of answers")
     # what a success says is of interest only where something is not as it should be
     kind = write(0, counts={"200": 2}, texts={"200": [{"text": "ok", "count": 2}]})
     assert words_of_target([kind], passed=True) == []
