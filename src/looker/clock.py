@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 STANDSTILL_S: Final = 5.0
 """A process that reads no clock for so long, though it always does, has not been running."""
+_STANDSTILL_NS: Final = int(STANDSTILL_S * 1e9)
 
 
 class Clock(Protocol):
@@ -44,10 +44,15 @@ class RunningClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        self._read_ns = clock.monotonic_ns()
-        self.stood_still_ns = 0
+        self._now_ns = clock.monotonic_ns
+        # when it was read last, and what was left out by then; a thread that is stopped within a
+        # reading puts an earlier pair back, of which the next reading makes the later one again
+        self._state = (clock.monotonic_ns(), 0)
+
+    @property
+    def stood_still_ns(self) -> int:
         """What was left out so far."""
+        return self._state[1]
 
     def wall_ns(self) -> int:
         """Nanoseconds since the Unix epoch."""
@@ -55,13 +60,12 @@ class RunningClock:
 
     def monotonic_ns(self) -> int:
         """Nanoseconds that the process has been running."""
-        # a thread may be stopped between reading the time and noting it
-        with self._lock:
-            now_ns = self._clock.monotonic_ns()
-            if now_ns - self._read_ns > STANDSTILL_S * 1e9:
-                self.stood_still_ns += now_ns - self._read_ns
-            self._read_ns = now_ns
-            return now_ns - self.stood_still_ns
+        read_ns, still_ns = self._state
+        now_ns = self._now_ns()
+        if now_ns - read_ns > _STANDSTILL_NS:
+            still_ns += now_ns - read_ns
+        self._state = (now_ns, still_ns)
+        return now_ns - still_ns
 
 
 def asleep_ns() -> int:

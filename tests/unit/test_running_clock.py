@@ -34,3 +34,28 @@ def test_the_sleep_of_the_machine_never_shrinks() -> None:
     before = asleep_ns()
     # the two clocks are not read at one and the same instant
     assert asleep_ns() > before - _S
+
+
+def test_a_thread_that_was_stopped_within_a_reading_makes_no_difference() -> None:
+    clock = ManualClock(monotonic=7 * _S)
+    late: list[int] = []
+
+    class Stopped(ManualClock):
+        def monotonic_ns(self) -> int:
+            read_ns = clock.monotonic
+            if clock.monotonic == 8 * _S and not late:
+                # 65 s go by, and another thread is the first one to read
+                late.append(0)
+                clock.advance(65 * _S)
+                late[0] = running.monotonic_ns()
+            return read_ns
+
+    running = RunningClock(Stopped())
+    clock.advance(_S)
+    assert running.monotonic_ns() == 8 * _S
+    assert late == [7 * _S]
+    clock.advance(_S)
+    # what is left out is what was between two readings
+    assert running.monotonic_ns() == 8 * _S
+    clock.advance(_S)
+    assert running.monotonic_ns() == 9 * _S
