@@ -254,7 +254,8 @@ class ReadPhase:
                     answered = False
                 for page_proof in found:
                     proof.add(page_proof)
-                    self._wrong += page_proof.findings.places
+                    if self._config.read_shape is not ReadShape.EXACT:
+                        self._wrong += page_proof.findings.places
                     self._merge(page_proof.findings)
                 if not answered:
                     return False

@@ -128,7 +128,7 @@ class SuccessiveAnswers:
         times_ns = expectation.timestamps_ns
         inside = (times_ns >= page.start_ns) & (times_ns < page.end_ns)
         inside &= np.isin(expectation.streams, streams)[expectation.piece_of]
-        part._n, part._examples = self._n, self._examples
+        part._n, part._examples = self._n, list(self._examples)
         part._lacked, part._last_whole = self._lacked, self._last_whole
         part._had, part._gone = self._had[inside], self._gone[inside]
         if self._by_content:
