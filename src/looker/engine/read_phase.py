@@ -183,8 +183,8 @@ class ReadPhase:
         # wall time may jump: only its beginning counts
         now_ns = self._clock.monotonic_ns()
         elapsed_ns = now_ns - self._begun_ns
-        readers_s = (now_ns - self._entered_ns) / 1e9 * self._n_readers
-        self._times.fill(report, self._earlier, readers_s)
+        readers_ns = (now_ns - self._entered_ns) * self._n_readers
+        self._times.fill(report, self._earlier, now_ns, readers_ns)
         report.times.finished_ns = report.times.started_ns + elapsed_ns
         report.cpu_s = time.process_time() - self._cpu_begun_s
         return report

@@ -40,17 +40,21 @@ class ReaderTimes:
         finally:
             kind.end(self._clock.monotonic_ns())
 
-    def fill(self, report: ReadReport, earlier: ReadTimeSpent, readers_s: float) -> None:
-        """Set a report's times to ``earlier`` and what they are now."""
-        now_ns = self._clock.monotonic_ns()
+    def fill(
+        self, report: ReadReport, earlier: ReadTimeSpent, now_ns: int, readers_ns: int
+    ) -> None:
+        """Set a report's times to ``earlier`` and what they are now, of ``readers_ns`` in all.
+
+        Differences are of whole nanoseconds, so that no time ever falls.
+        """
         limited_ns, retrying_ns = self.pauses.rate_limited.at(now_ns), self.pauses.retry.at(now_ns)
         asking_ns, grace_ns = self.asking.at(now_ns), self.grace.at(now_ns)
         ended_ns = self.ended.at(now_ns)
-        own_s = max(0.0, readers_s - (asking_ns + grace_ns + ended_ns) / 1e9)
+        own_ns = max(0, readers_ns - asking_ns - grace_ns - ended_ns)
         report.requesting_s = earlier.requesting_s + (asking_ns - limited_ns - retrying_ns) / 1e9
         report.rate_limited_s = earlier.rate_limited_s + limited_ns / 1e9
         report.retry_paused_s = earlier.retry_paused_s + retrying_ns / 1e9
-        report.looker_s = earlier.looker_s + own_s
+        report.looker_s = earlier.looker_s + own_ns / 1e9
         report.grace_paused_s = earlier.grace_paused_s + grace_ns / 1e9
         report.tail_s = earlier.tail_s + ended_ns / 1e9
-        report.readers_s = earlier.readers_s + readers_s
+        report.readers_s = earlier.readers_s + readers_ns / 1e9

@@ -207,13 +207,13 @@ class RunCollector(Collector):
             "looker_writer_activity_seconds_total",
             "Time of all writers, by what it went into: see limited_by_shares in the report.",
             "activity",
-            ((worker, TimeSpent.of(worker.writes).seconds) for worker in workers),
+            ((worker, _activities(TimeSpent.of(worker.writes))) for worker in workers),
         )
         yield _labelled(
             "looker_reader_activity_seconds_total",
             "Time of all readers, by what it went into: see limited_by_shares in the report.",
             "activity",
-            ((worker, ReadTimeSpent.of(worker.reads).seconds) for worker in workers),
+            ((worker, _activities(ReadTimeSpent.of(worker.reads))) for worker in workers),
         )
         yield _labelled(
             "looker_pushes_total",
@@ -307,6 +307,11 @@ def _responses(parts: Iterable[WriteReport | ReadReport]) -> Counter[str]:
             bounded = code.isidentifier() or "100" <= code <= "599"
             known[code if bounded else _OTHER] += n
     return known
+
+
+def _activities(spent: TimeSpent | ReadTimeSpent) -> dict[str, float]:
+    """Return what only rises: the rest is a difference, which may fall by a rounding."""
+    return {name: seconds for name, seconds in spent.seconds.items() if name in spent.SHARES}
 
 
 def _outcomes(worker: WorkerState) -> dict[str, int]:

@@ -136,7 +136,7 @@ def test_what_readers_do_not_wait_for_is_looker_itself() -> None:
         clock.advance(5 * S)
     times.ended.begin(clock.monotonic)
     clock.advance(6 * S)
-    times.fill(report, earlier, 20.0)
+    times.fill(report, earlier, clock.monotonic, 20 * S)
     assert ReadTimeSpent.of([report]).seconds == {
         "target": 3.0,
         "rate_limit": 3.0,
