@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from looker.sweep.plan import Plan, SweepRun
+
+LOG = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
 RUN_FILE: Final = "run.json"
@@ -103,6 +106,8 @@ class SweepFacts:
     swept: list[str]
     points: dict[str, dict[str, Any]]
     repeats: int
+    looker_version: str = ""
+    """That which was at work last; empty where it is not told."""
 
 
 class SweepStore:
@@ -150,7 +155,7 @@ class SweepStore:
                     "--out", f"{self.root} holds {min(others)} but no sweep: give another directory"
                 )
             return
-        read_facts(self.root)
+        _warn_of_version(self.root)
         planned = {self.place(run): run for run in plan.runs}
         for path in sorted(self.root.glob(f"*/*/*/{RUN_FILE}")):
             if path.parent.name.startswith("."):
@@ -337,6 +342,18 @@ def shown_options(run: SweepRun) -> dict[str, Any]:
     return {**shown(run.options), "seed": run.seed}
 
 
+def _warn_of_version(root: Path) -> None:
+    version = read_facts(root).looker_version
+    if version not in ("", __version__):
+        LOG.warning(
+            "%s was begun by Looker %s, and this is %s: a comparison will not take runs of both for"
+            " alike",
+            root,
+            one_line(version, _MAX_SAID_CHARS),
+            __version__,
+        )
+
+
 def _user(url: str) -> str:
     try:
         return urlsplit(url).username or ""
@@ -386,6 +403,7 @@ def read_facts(root: Path) -> SweepFacts:
             swept=[*map(str, plain["swept"])],
             points={_as_name(point["name"]): dict(point["options"]) for point in plain["points"]},
             repeats=plain["repeats"],
+            looker_version=str(plain.get("looker_version", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(str(path), "is no whole file of a sweep") from error

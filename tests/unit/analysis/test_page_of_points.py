@@ -128,3 +128,16 @@ def test_a_run_that_is_not_over_says_so(tmp_path: Path) -> None:
     assert verdict_of(run) == "… unfinished (passed so far)"
     said = [one.text for one in single(run, [side]).blocks if isinstance(one, Text)]
     assert any("killed" in one or "unfinished" in one for one in said), said
+
+
+def test_a_run_that_never_began_shows_why_and_no_figures(tmp_path: Path) -> None:
+    plain = {**full_report(10), "verdict": "unknown", "error": "cannot reach http://a"}
+    side = read_side(written(tmp_path / "one", [plain]), "PATH")
+    (run,) = runs_of([side])
+    blocks = single(run, [side]).blocks
+    (cards,) = (one for one in blocks if isinstance(one, Cards))
+    assert [card.name for card in cards.cards] == ["Verdict"]
+    assert "nothing was written" in cards.cards[0].more
+    said = [one.text for one in blocks if isinstance(one, Text)]
+    assert any("cannot reach http://a" in one for one in said)
+    assert not any(one.startswith("Checked") for one in said)

@@ -99,6 +99,19 @@ def test_a_command_that_failed_may_be_mended(tmp_path: Path) -> None:
     SweepStore(tmp_path).refuse_if_foreign(mended, again=True)
 
 
+def test_another_version_of_looker_is_told_beforehand(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done(tmp_path)
+    SweepStore(tmp_path).refuse_if_foreign(plan())
+    assert not caplog.records
+    facts = json.loads((tmp_path / SWEEP_FILE).read_text())
+    (tmp_path / SWEEP_FILE).write_text(json.dumps({**facts, "looker_version": "0.0.7"}))
+    SweepStore(tmp_path).refuse_if_foreign(plan())
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "was begun by Looker 0.0.7, and this is " in said
+
+
 def test_fingerprints_hold_no_secret_and_differ_between_sweeps(tmp_path: Path) -> None:
     for name in ("one", "other"):
         done(tmp_path / name)

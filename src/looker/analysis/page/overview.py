@@ -125,12 +125,20 @@ def all_mismatches(plain: object) -> float | None:
 def single(run: Run, sides: Sequence[Side]) -> Section:
     """Return the section of a page with one run."""
     plain = run.plain
+    never_began = text(plain, "error") is not None
     meaning = _MEANINGS.get(str(plain.get("verdict")), "") if run.report.is_finished else ""
+    if never_began:
+        meaning = "It ended before its first phase: nothing was written, and nothing checked."
     checked = text(plain, "checked")
     blocks: list[Block] = [
-        Cards([Card("Verdict", verdict_of(run), meaning, tone_of_run(run)), *_cards(run)])
+        Cards(
+            [
+                Card("Verdict", verdict_of(run), meaning, tone_of_run(run)),
+                *([] if never_began else _cards(run)),
+            ]
+        )
     ]
-    if checked:
+    if checked and not never_began:
         blocks.append(Text(f"Checked: {checked}."))
     blocks += [Text(line, "warning") for side in sides for line in _warnings(side)]
     warm_up = number(plain, "warm_up.cycles")
