@@ -59,8 +59,8 @@ def stream_of(
     added = tolerated - expected.keys()
     own = {label: value for label, value in labels.items() if label not in added}
     findings.added_labels |= labels.keys() - own.keys()
-    pairs = labels.pairs if isinstance(labels, Repeated) else tuple(sorted(labels.items()))
     if own != expected or isinstance(labels, Repeated):
+        pairs = labels.pairs if isinstance(labels, Repeated) else tuple(sorted(labels.items()))
         findings.add_at(MismatchKind.WRONG_LABELS, [stream], [first_ns])
         findings.keep(
             MismatchExample(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MAX_STATEMENTS: Final = 20
 _MAX_CHARS: Final = 300
+_USUAL: Final = frozenset({"status", "data", "resultType", "result", "encodingFlags", "stats"})
+"""What every answer has, so that nothing is lost by not looking."""
 _PARTIAL: Final = {
     "ispartial": "VictoriaMetrics",
     "partial": None,
@@ -75,7 +77,7 @@ def _is_statement(header: str) -> bool:
 
 def _of_object(values: Mapping[str, Any]) -> Iterator[Statement]:
     kind = values.get("errorType")
-    for name, value in values.items():
+    for name, value in [one for one in values.items() if one[0] not in _USUAL]:
         plain = re.sub("[^a-z]", "", name.lower())
         if not value or (isinstance(value, str) and value.strip().lower() in _DENIALS):
             continue
