@@ -331,15 +331,21 @@ def _contests(
 
 
 def _refuse_twice(group: Sequence[Match]) -> None:
+    """Refuse a run that counts twice, also as a copy of its report: it is no repeat of itself."""
     # of a sweep, each contender has a baseline of its own: the runs that both have
     roles: list[tuple[int, Side]] = [(0, match.baseline) for match in group]
     roles += [(number, match.contender) for number, match in enumerate(group, 1)]
     place: dict[Path, tuple[int, Side]] = {}
+    runs: dict[tuple[str, str], Path] = {}
     for role, side in roles:
         for report in side.reports:
-            before, other = place.setdefault(report.path.resolve(), (role, side))
+            path = report.path.resolve()
+            before, other = place.setdefault(path, (role, side))
             if before != role:
                 raise UsageError(CONTENDER, f"{report.path} is in {other.name} and in {side.name}")
+            same = runs.setdefault((str(report.plain["invocation_id"]), report.started_at), path)
+            if same != path:
+                raise UsageError(CONTENDER, f"{report.path} is of the same run as {same}")
 
 
 def _columns(

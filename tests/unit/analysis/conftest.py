@@ -26,7 +26,8 @@ def side(tmp_path: Path) -> Callable[..., Side]:
         directory.mkdir(exist_ok=True)
         for number, n_samples in enumerate(samples):
             begin_s = 60 * (2 * number + place)
-            plain = plain_report(n_samples, begin_s=begin_s, **changes)
+            named = {"invocation_id": f"looker-{name}-{number}", **changes}
+            plain = plain_report(n_samples, begin_s=begin_s, **named)
             # names that do not sort as the runs were
             path = directory / f"{97 * (number + 1) % 89}.report.json"
             path.write_text(json.dumps(plain))
