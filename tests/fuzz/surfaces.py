@@ -28,6 +28,7 @@ from looker.backend.probe import Probe, Reply
 from looker.backend.transport import Answer
 from looker.errors import DecodeError, TargetError
 from looker.model.config import Mode, ReadApi
+from looker.model.labels import LOKI_ADDS
 from looker.model.outcome import Outcome
 from looker.model.retry import parse_retry_after
 from looker.target import answers, loki_push
@@ -35,7 +36,7 @@ from looker.verify.log_answer import LogAnswers
 from looker.verify.metric_answer import QueryAnswers, RemoteReadAnswers
 from looker.verify.proof import ChecksumLedger
 from looker.wire.decode import decode_push_request, decode_read_response, decode_write_request
-from looker.wire.loki_answer import TOLERATED_LABELS, parse_streams
+from looker.wire.loki_answer import parse_streams
 from looker.wire.prometheus_json import parse_matrix
 from looker.wire.proto import loki_pb2, prometheus_pb2
 from looker.wire.records import slices
@@ -100,9 +101,7 @@ def told_by_streams(body: bytes) -> Samples:
     answer = json.loads(body)
     assert answer["status"] == "success"
     for element in answer["data"]["result"]:
-        own = {
-            name: value for name, value in element["stream"].items() if name not in TOLERATED_LABELS
-        }
+        own = {name: value for name, value in element["stream"].items() if name not in LOKI_ADDS}
         for row in element["values"]:
             assert isinstance(row[0], str)
             told[frozenset(own.items()), int(row[0]), row[1]] += 1

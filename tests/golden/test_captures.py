@@ -15,13 +15,12 @@ from looker.backend.outcomes import Product, classify
 from looker.backend.transport import Answer
 from looker.errors import DecodeError, TargetError
 from looker.model.config import ReadApi
-from looker.model.labels import LabelScheme
+from looker.model.labels import LOKI_ADDS, LabelScheme
 from looker.model.mismatch import Findings
 from looker.model.outcome import Outcome
 from looker.verify.log_answer import Entries
 from looker.wire.decode import decode_read_response
 from looker.wire.loki_answer import (
-    TOLERATED_LABELS,
     learn_form,
     metadata_tolerated,
     parse_streams,
@@ -117,9 +116,7 @@ def test_streams_are_read_as_written(name: str) -> None:
     assert found == {f"golden-{number}": written_entries(number) for number in STREAMS[name]}
     for element in elements:
         assert element["stream"]["service_name"] == "g"
-        assert all(
-            metadata_tolerated(v[2], TOLERATED_LABELS) for v in element["values"] if len(v) > 2
-        )
+        assert all(metadata_tolerated(v[2], LOKI_ADDS) for v in element["values"] if len(v) > 2)
 
 
 def test_a_stream_that_was_split_by_level_comes_back_whole() -> None:
@@ -140,7 +137,7 @@ def test_a_page_and_the_backward_direction() -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_entries_of_real_answers_as_columns(name: str) -> None:
     findings = Findings()
-    entries = Entries.parse(body_of(name), EMPTY_EXPECTATION, TOLERATED_LABELS, findings)
+    entries = Entries.parse(body_of(name), EMPTY_EXPECTATION, LOKI_ADDS, findings)
     written = [entry for number in STREAMS[name] for entry in written_entries(number)]
     assert entries.received.timestamps_ns.tolist() == [time_ns for time_ns, _ in written]
     assert entries.text == [text for _, text in written]
@@ -180,7 +177,7 @@ def test_the_form_of_real_answers_is_learnt(
     begin = result_begin(body)
     assert body[begin : begin + 11] == b'{"stream":{'
     n_chars = len(written_entries(1)[0][1])
-    form = learn_form(body, begin, scheme, n_chars, TOLERATED_LABELS)
+    form = learn_form(body, begin, scheme, n_chars, LOKI_ADDS)
     assert form is not None
     assert form.added_labels == {"service_name", "detected_level"}
     assert form.row.extra == extra
@@ -191,10 +188,10 @@ def test_the_form_of_real_answers_is_learnt(
     assert statements_around(body, begin, end) == ()
     rows = parse_streams(body)[0][0]["values"]
     assert end - begin == len(head[0]) + len(rows) * form.row.width + 1
-    assert learn_form(body, begin, scheme, n_chars + 1, TOLERATED_LABELS) is None
+    assert learn_form(body, begin, scheme, n_chars + 1, LOKI_ADDS) is None
     assert learn_form(body, begin, scheme, n_chars, frozenset()) is None
     other = LabelScheme("golden", 1, 10, 5, metrics=False)
-    assert learn_form(body, begin, other, n_chars, TOLERATED_LABELS) is None
+    assert learn_form(body, begin, other, n_chars, LOKI_ADDS) is None
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
-from looker.backend.credentials import TokenFile, token_file
+from looker.backend.credentials import TokenFile, sent_with, token_file
 from looker.backend.outcomes import Product, classify
+from looker.backend.redirects import reason_of_redirect
 from looker.backend.sizes import fitting_share
 from looker.errors import DecodeError, TargetError
 from looker.model.config import NS_PER_MS, ReadApi
+from looker.model.matchers import OPTION
 from looker.model.outcome import Outcome
 from looker.model.query import MAX_ANSWER_BYTES
 from looker.model.secrecy import keep_authorization
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from looker.backend.read_refusals import Divide
     from looker.backend.transport import Answer
+    from looker.model.matchers import Matcher
     from looker.model.outcome import Classified
     from looker.model.query import RangeQuery
 
@@ -37,6 +40,12 @@ ANSWERED: Final = frozenset({200, 203, 206})
 
 
 _AUTHORIZATION: Final = "Authorization"
+
+
+_WANTS_MATCHERS: Final = re.compile(
+    r"missing required matchers|less label matchers than required", re.IGNORECASE
+)
+"""Loki's ``required_labels`` and ``required_number_label_matchers``."""
 
 
 class AnswerSizeError(TargetError):
@@ -67,7 +76,8 @@ class Target:
     ``limits`` are what it tells of them, as text; ``external_labels`` those that Prometheus adds
     to each series in remote read.
     ``read_api`` is decided (not ``AUTO``) for metrics. ``authorization`` is the header at first; of
-    a token in ``token_file`` it may change. ``embedded`` tells that it is Looker's own.
+    a token in ``token_file`` it may change. ``matchers`` are in every query. ``embedded`` tells
+    that it is Looker's own.
     """
 
     url: str
@@ -85,6 +95,7 @@ class Target:
     limits: Mapping[str, str] = field(default_factory=dict)
     external_labels: tuple[tuple[str, str], ...] = ()
     token_file: Path | None = None
+    matchers: tuple[Matcher, ...] = ()
 
     @property
     def is_logs(self) -> bool:
@@ -208,7 +219,45 @@ class _Pushes:
         if answer.status in _NO_SUCH_PATH and found.outcome is Outcome.REFUSED:
             advice = f"; {self._target.push_path} is no path of pushes there: see --push-path"
             found = replace(found, reason=found.reason + advice)
+        reason = self._reason_beyond(answer, self._push_url)
+        if reason is not None and found.outcome in (Outcome.REFUSED, Outcome.REFUSED_PART):
+            found = replace(found, reason=f"{found.reason}; {reason}")
         return found
+
+    def _json_of(self, answer: Answer) -> bytes:
+        """Return the JSON of a successful answer."""
+        self._check_success(answer)
+        kind = answer.headers.get("Content-Type", "")
+        # a gateway's page says what it is; who says nothing is judged by what comes
+        media_type = kind.partition(";")[0].strip().lower()
+        if kind and media_type != "application/json" and not media_type.endswith("+json"):
+            raise DecodeError(
+                f"a query was answered with {one_line(kind, 100)}, not with application/json"
+            )
+        return answer.body
+
+    def _check_success(self, answer: Answer) -> None:
+        """Raise TargetError where a query was refused, and say what to do where that is known."""
+        if answer.status in ANSWERED:
+            return
+        words = one_line(answer.body, 300)
+        reason = self._reason_beyond(answer, self._target.url + self._target.query_path)
+        if reason is None and _WANTS_MATCHERS.search(words):
+            reason = f"give a matcher that it wants: {OPTION} 'NAME=\"VALUE\"'"
+        if reason is None and answer.status in _NO_SUCH_PATH:
+            reason = "this is no path of queries there: see --query-path"
+        raise TargetError(
+            f"a query was answered with {answer.status}: {words}{'; ' if reason else ''}"
+            f"{reason or ''}"
+        )
+
+    def _reason_beyond(self, answer: Answer, asked: str) -> str | None:
+        """Return why a gateway, rather than the target, has answered; None where it has not."""
+        sent = sent_with(self._target.authorization)
+        if 300 <= answer.status < 400:
+            location = answer.headers.get("Location")
+            return reason_of_redirect(self._target.url, asked, answer.status, location, sent)
+        return sent if answer.status in (401, 403) else None
 
 
 class LokiApi(_Pushes):
@@ -225,7 +274,7 @@ class LokiApi(_Pushes):
     def query(self, query: RangeQuery) -> Request:
         """Return the request for the entries of a range."""
         parameters = {
-            "query": query.selector,
+            "query": query.selector(self._target.matchers),
             "start": query.start_ns,
             "end": query.end_ns,
             "limit": query.limit,
@@ -243,7 +292,7 @@ class LokiApi(_Pushes):
 
     def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:  # noqa: ARG002 - the transport has seen to it
         """Return the JSON of a successful answer."""
-        return _json_of(answer)
+        return self._json_of(answer)
 
 
 class RemoteReadApi(_Pushes):
@@ -264,7 +313,9 @@ class RemoteReadApi(_Pushes):
 
         # remote read includes both ends
         body = read_request(
-            query.start_ns // NS_PER_MS, query.end_ns // NS_PER_MS - 1, [query.matcher]
+            query.start_ns // NS_PER_MS,
+            query.end_ns // NS_PER_MS - 1,
+            [query.matcher, *self._target.matchers],
         )
         headers = dict(self._query_headers)
         if query.fresh:
@@ -274,7 +325,7 @@ class RemoteReadApi(_Pushes):
 
     def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """Return the protobuf of a successful answer; Cortex does not say that it is snappy."""
-        _check_success(answer)
+        self._check_success(answer)
         kind = answer.headers.get("Content-Type", "")
         if not kind.startswith("application/x-protobuf"):
             said = one_line(kind, 100) or "no content type"
@@ -305,7 +356,7 @@ class QueryApi(_Pushes):
         end_ms = query.end_ns // NS_PER_MS - 1
         range_ms = end_ms - query.start_ns // NS_PER_MS + 1
         parameters = {
-            "query": f"{query.selector}[{range_ms}ms]",
+            "query": f"{query.selector(self._target.matchers)}[{range_ms}ms]",
             "time": f"{end_ms // 1000}.{end_ms % 1000:03d}",
         }
         headers = dict(self._query_headers)
@@ -316,7 +367,7 @@ class QueryApi(_Pushes):
 
     def body(self, answer: Answer, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:  # noqa: ARG002 - the transport has seen to it
         """Return the JSON of a successful answer."""
-        return _json_of(answer)
+        return self._json_of(answer)
 
 
 _REMOTE_WRITE_HEADERS: Final = {
@@ -333,22 +384,3 @@ def api_for(target: Target) -> Api:
     if target.read_api is ReadApi.QUERY:
         return QueryApi(target)
     return RemoteReadApi(target)
-
-
-def _json_of(answer: Answer) -> bytes:
-    _check_success(answer)
-    kind = answer.headers.get("Content-Type", "")
-    # a gateway's page says what it is; who says nothing is judged by what comes
-    media_type = kind.partition(";")[0].strip().lower()
-    if kind and media_type != "application/json" and not media_type.endswith("+json"):
-        raise DecodeError(
-            f"a query was answered with {one_line(kind, 100)}, not with application/json"
-        )
-    return answer.body
-
-
-def _check_success(answer: Answer) -> None:
-    if answer.status not in ANSWERED:
-        raise TargetError(
-            f"a query was answered with {answer.status}: {one_line(answer.body, 300)}"
-        )

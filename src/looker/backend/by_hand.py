@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from looker.model.config import NS_PER_MS, NS_PER_S
-from looker.model.labels import UNIQUENAME, selector_text
+from looker.model.labels import UNIQUENAME
+from looker.model.matchers import selector as matching
 from looker.model.mismatch import rfc3339_ns
 from looker.model.shell import quoted
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from looker.backend.api import Target
     from looker.model.config import RunConfig
+    from looker.model.matchers import Matcher
     from looker.model.mismatch import MismatchExample
 
 _STEPS_AROUND: Final = 5
@@ -50,7 +52,7 @@ def by_hand(
     The question is for the samples of the stream around the example's time; where that is not
     known (labels differ), it is for the label sets in ``[since_ns, until_ns)``.
     """
-    selector = _selector(example.labels)
+    selector = _selector(example.labels, target.matchers)
     if selector is None:
         return None
     if example.timestamp_ns is not None:
@@ -83,12 +85,14 @@ def by_hand(
     return ByHand(f"{url}?{query}", _curl(config, target, url, parameters), logcli)
 
 
-def _selector(labels: Mapping[str, str] | None) -> str | None:
+def _selector(labels: Mapping[str, str] | None, also: tuple[Matcher, ...]) -> str | None:
     if not labels:
         return None
     # unique over all runs, and the same whatever the target has made of the other labels
     name = labels.get(UNIQUENAME)
-    return selector_text(labels if name is None else {UNIQUENAME: name})
+    wanted = labels if name is None else {UNIQUENAME: name}
+    own = tuple((label, "=", value) for label, value in wanted.items())
+    return matching((*own, *(one for one in also if one not in own)))
 
 
 def _s(time_ns: int) -> str:

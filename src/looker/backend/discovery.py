@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from looker.backend.api import Target
 from looker.backend.credentials import credentials
+from looker.backend.label_names import check_label_names
 from looker.backend.outcomes import Product
 from looker.backend.probe import DATE_RESOLUTION_S, Probe
 from looker.errors import TargetError
 from looker.model.config import NS_PER_S, Mode, ReadApi
+from looker.model.labels import GROUP
+from looker.model.matchers import selector
 from looker.model.words import one_line
 from looker.wire.prometheus import read_request
 from looker.wire.snappy import compress
@@ -39,6 +42,7 @@ _LIMITS: Final = {
         "max_global_streams_per_user",
         "max_entries_limit_per_query",
         "max_query_length",
+        "discover_log_levels",
         "grpc_server_max_recv_msg_size",
         "grpc_server_max_send_msg_size",
         "reject_old_samples",
@@ -124,7 +128,7 @@ def _discover(
         read_api, read_path, query_path = _read_side(config, probe, found, use)
     elif config.query_path is not None:
         query_path = config.query_path
-    return Target(
+    target = Target(
         url=base,
         product=product,
         push_path=config.push_path or found.push_path,
@@ -140,11 +144,16 @@ def _discover(
         limits=limits,
         external_labels=_external_labels(probe, product),
         token_file=config.bearer_token_file,
+        matchers=config.query_matchers,
     )
+    if use.writes:
+        check_label_names(config, target)
+    return target
 
 
 # --- logs ---------------------------------------------------------------------------------------
 
+_NO_GROUP: Final = (GROUP, "=", "none")
 _LOKI_BUILD: Final = "/loki/api/v1/status/buildinfo"
 _LOKI_LABELS: Final = "/loki/api/v1/labels"
 
@@ -173,7 +182,8 @@ def _loki_by_its_query(
     """Return what answers queries, where it tells nothing else; TargetError where none does."""
     path = config.query_path or found.query_path
     now_ns = time.time_ns()
-    third = probe.ask(path, query='{looker_group="none"}', start=now_ns - NS_PER_S, end=now_ns)
+    nothing = selector((_NO_GROUP, *config.query_matchers))
+    third = probe.ask(path, query=nothing, start=now_ns - NS_PER_S, end=now_ns)
     # what refuses this very query has understood it
     streams = _is_success(third) and third.data().get("resultType") == "streams"
     if streams or (third.status_code == 400 and not _is_page(third)):
@@ -359,7 +369,7 @@ def _read_side(
 
 
 def _has_remote_read(probe: Probe, path: str) -> bool:
-    nothing = read_request(0, 1, [("looker_group", "=", "none")])
+    nothing = read_request(0, 1, [_NO_GROUP])
     headers = {
         "Content-Type": "application/x-protobuf",
         "Content-Encoding": "snappy",

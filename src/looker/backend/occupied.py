@@ -78,7 +78,7 @@ def _first_stream(config: RunConfig, target: Target, query: RangeQuery) -> str |
     if is_loki:
         path = target.query_path
         parameters: dict[str, Any] = {
-            "query": query.selector,
+            "query": query.selector(target.matchers),
             "start": query.start_ns,
             "end": query.end_ns,
             "limit": query.limit,
@@ -86,7 +86,7 @@ def _first_stream(config: RunConfig, target: Target, query: RangeQuery) -> str |
     else:
         path = re.sub("/[^/]*$", "/series", target.query_path)
         parameters = {
-            "match[]": query.selector,
+            "match[]": query.selector(target.matchers),
             "start": query.start_ns // NS_PER_S,
             "end": query.end_ns // NS_PER_S,
             "limit": query.limit,

@@ -122,6 +122,8 @@ def _with_joined_labels(words: Sequence[str]) -> list[str]:
         key, value = next(rest, None), next(rest, None)
         if key is None or value is None:
             raise UsageError("--label", "wants two words: KEY VALUE")
+        if "=" in key:
+            raise UsageError("--label", f"wants two words, KEY VALUE: {key!r} has a '='")
         joined.append(f"--label={key}={value}")
     return joined
 

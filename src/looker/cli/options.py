@@ -27,6 +27,7 @@ from looker.model.config import (
     checked_retry,
     default_max_lag_s,
 )
+from looker.model.matchers import matcher_of
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES
 from looker.model.target_usage import OFF, known_metrics
 from looker.observe.environment import usable_cores
@@ -96,6 +97,7 @@ class Options:
     include_time: bool = True
     labels: tuple[str, ...] = ()
     ignore_labels: tuple[str, ...] = ()
+    query_matchers: tuple[str, ...] = ()
     allow_rejected: bool = False
     stop_on_mismatch: bool = False
     force: bool = False
@@ -182,6 +184,7 @@ def configuration(given: Options, cores: Callable[[], int] = usable_cores) -> Ru
         include_time=given.include_time,
         labels=tuple(_label(word) for word in given.labels),
         ignore_labels=given.ignore_labels,
+        query_matchers=tuple(map(matcher_of, given.query_matchers)),
         allow_rejected=given.allow_rejected,
         stop_on_mismatch=given.stop_on_mismatch,
         force=given.force,

@@ -15,8 +15,10 @@ from looker.cli.options import DEFAULTS, Options, configuration
 from looker.cli.shared_options import (
     BearerTokenFile,
     CaFile,
+    IgnoreLabel,
     InsecureSkipVerify,
     LogLevel,
+    QueryMatcher,
     ReadApiOption,
     ReadShapeOption,
 )
@@ -313,15 +315,8 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
                 show_default=False,
             ),
         ] = None,
-        ignore_label: Annotated[
-            list[str] | None,
-            _option(
-                "--ignore-label",
-                help="A label that the target adds, not to be counted as wrong; may be given"
-                " several times.",
-                show_default=False,
-            ),
-        ] = None,
+        ignore_label: IgnoreLabel = None,
+        query_matcher: QueryMatcher = None,
         allow_rejected: Annotated[
             bool,
             _option(
@@ -504,6 +499,7 @@ def run_command(mode: Mode, act: Callable[[RunConfig], ExitCode] = _run) -> Call
             include_time=include_time_in_msg,
             labels=tuple(label or ()),
             ignore_labels=tuple(ignore_label or ()),
+            query_matchers=tuple(query_matcher or ()),
             allow_rejected=allow_rejected,
             stop_on_mismatch=stop_on_mismatch,
             force=force,

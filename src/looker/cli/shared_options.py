@@ -24,6 +24,25 @@ BearerTokenFile = Annotated[
         show_default=False,
     ),
 ]
+IgnoreLabel = Annotated[
+    list[str] | None,
+    option(
+        "--ignore-label",
+        help="A label that the target adds, or, of those given by --label, one that it drops or"
+        " rewrites: not to be counted as wrong; may be given several times.",
+        show_default=False,
+    ),
+]
+QueryMatcher = Annotated[
+    list[str] | None,
+    option(
+        "--query-matcher",
+        metavar="MATCHER",
+        help="A further matcher of every query, like 'env=\"test\"', where the target wants one;"
+        " may be given several times.",
+        show_default=False,
+    ),
+]
 CaFile = Annotated[
     Path | None,
     option(

@@ -18,6 +18,7 @@ from looker.engine.run_report import LedgerFacts, RunReport
 from looker.errors import UsageError
 from looker.interruption import end_in_order
 from looker.model.config import ReadApi, ReadShape, RunConfig, VerifyMode, check
+from looker.model.matchers import matcher_of
 from looker.model.report import rfc3339
 from looker.model.run_state import RunState
 from looker.model.target_usage import OFF
@@ -54,6 +55,7 @@ class Wanted:
     max_concurrent_reads: int | None
     n_workers: int | None
     ignore_labels: tuple[str, ...]
+    query_matchers: tuple[str, ...]
     tenant: str | None
     bearer_token_file: Path | None
     ca_file: Path | None
@@ -152,6 +154,7 @@ def _configuration(wanted: Wanted, ledger: LedgerFile) -> RunConfig:
         tenant=written.tenant if wanted.tenant is None else wanted.tenant,
         query_path=written.query_path if wanted.query_path is None else wanted.query_path,
         ignore_labels=tuple(dict.fromkeys((*written.ignore_labels, *wanted.ignore_labels))),
+        query_matchers=tuple(map(matcher_of, wanted.query_matchers)) or written.query_matchers,
         verify=wanted.verify,
         max_examples=wanted.max_examples,
         request_timeout_s=wanted.request_timeout_s,

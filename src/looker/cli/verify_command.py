@@ -9,8 +9,10 @@ from looker.cli.arguments import option, url_argument
 from looker.cli.shared_options import (
     BearerTokenFile,
     CaFile,
+    IgnoreLabel,
     InsecureSkipVerify,
     LogLevel,
+    QueryMatcher,
     ReadApiOption,
     ReadShapeOption,
 )
@@ -87,15 +89,8 @@ def verify_command(
             help="How long a query may take, once; then it is tried again.",
         ),
     ] = 60.0,
-    ignore_label: Annotated[
-        list[str] | None,
-        option(
-            "--ignore-label",
-            help="A label that the target adds, not to be counted as wrong, besides those that the"
-            " run was told; may be given several times.",
-            show_default=False,
-        ),
-    ] = None,
+    ignore_label: IgnoreLabel = None,
+    query_matcher: QueryMatcher = None,
     tenant: Annotated[
         str | None,
         option(
@@ -150,6 +145,7 @@ def verify_command(
         max_concurrent_reads=max_concurrent_reads,
         n_workers=n_workers,
         ignore_labels=tuple(ignore_label or ()),
+        query_matchers=tuple(query_matcher or ()),
         tenant=tenant,
         bearer_token_file=bearer_token_file,
         ca_file=ca_file,

@@ -56,6 +56,7 @@ class Content:
                 group_size=config.group_size,
                 metrics=config.mode is Mode.METRICS,
                 extra=config.labels,
+                unchecked=frozenset(config.ignore_labels) & dict(config.labels).keys(),
             ),
             n_chars=config.n_chars_per_line,
             compressability=config.compressability,

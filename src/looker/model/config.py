@@ -8,7 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from looker.errors import UsageError
-from looker.model.labels import GROUP, METRIC_NAME, UNIQUENAME, group_size_for
+from looker.model.labels import (
+    GROUP,
+    METRIC_NAME,
+    UNIQUENAME,
+    group_size_for,
+    is_classic_name,
+)
+from looker.model.matchers import check_matchers
 from looker.model.mismatch import DEFAULT_MAX_EXAMPLES, MAX_EXAMPLES
 from looker.model.retry import RetryPolicy
 from looker.model.target_options import check_target_metrics
@@ -75,6 +82,7 @@ TIME_PREFIX_CHARS: Final = 20
 """19 digits of a timestamp in nanoseconds, and a colon."""
 DEFAULT_MIN_LAG_S: Final = 30.0
 DEFAULT_MAX_LAG_S: Final = 120.0
+MAX_LABEL_NAME_BYTES: Final = 1024
 MAX_LINE_CHARS: Final = 1_000_000
 MAX_FRAGMENT_BYTES: Final = 512 * 1024 * 1024
 MAX_STREAMS: Final = 100_000_000
@@ -137,6 +145,7 @@ class RunConfig:
     stop_after_n_seconds_jitter: float = 0.0
     labels: tuple[tuple[str, str], ...] = ()
     ignore_labels: tuple[str, ...] = ()
+    query_matchers: tuple[tuple[str, str, str], ...] = ()
     allow_rejected: bool = False
     stop_on_mismatch: bool = False
     force: bool = False
@@ -341,8 +350,8 @@ def _check_text(config: RunConfig) -> None:
 def _check_labels(config: RunConfig) -> None:
     names = [name for name, _ in config.labels]
     for name, value in config.labels:
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name):
-            raise UsageError("--label", f"{name!r} is no label name ([a-zA-Z_][a-zA-Z0-9_]*)")
+        if not is_classic_name(name):
+            _check_utf8_name(config, name)
         if name in (UNIQUENAME, GROUP) or name.startswith("__"):
             raise UsageError("--label", f"the name {name} is reserved")
         if names.count(name) > 1:
@@ -352,8 +361,24 @@ def _check_labels(config: RunConfig) -> None:
         if not value.isprintable():
             raise UsageError("--label", f"the value of {name} must be printable")
     for name in config.ignore_labels:
-        if name in (UNIQUENAME, GROUP, METRIC_NAME) or name in names:
-            raise UsageError("--ignore-label", f"{name} is a label that Looker writes and checks")
+        if name in (UNIQUENAME, GROUP, METRIC_NAME):
+            raise UsageError("--ignore-label", f"{name} is a label by which Looker knows its own")
+    check_matchers(config.query_matchers, config.labels)
+
+
+def _check_utf8_name(config: RunConfig, name: str) -> None:
+    """Raise UsageError where a label's name is none of Prometheus 3 either."""
+    if config.mode is Mode.LOGS:
+        raise UsageError(
+            "--label",
+            f"{name!r} is no label name of Loki's ([a-zA-Z_][a-zA-Z0-9_]*): it takes others, and"
+            " then answers no query for such streams",
+        )
+    n_bytes = len(name.encode("utf-8", "surrogateescape"))
+    if not 1 <= n_bytes <= MAX_LABEL_NAME_BYTES or not name.isprintable():
+        raise UsageError(
+            "--label", f"a name must have 1 to {MAX_LABEL_NAME_BYTES} bytes, all printable"
+        )
 
 
 def _check_times(config: RunConfig) -> None:

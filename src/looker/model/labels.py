@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +19,24 @@ UNIQUENAME: Final = "looker_uniquename"
 GROUP: Final = "looker_group"
 METRIC_NAME: Final = "__name__"
 MAX_GROUP_SIZE: Final = 1000
+_CLASSIC_NAME: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
+LOKI_ADDS: Final = frozenset(
+    {
+        "service_name",
+        "detected_level",
+        "__stream_shard__",
+        "__time_shard__",
+        "__backfill__",
+        "__backfill_shard__",
+        "__tenant_id__",
+    }
+)
+"""Labels and metadata that Loki adds by itself: the last one where several tenants are read."""
+METRICS_ADD: Final = frozenset({"__tenant_id__"})
+"""Labels that Cortex and Mimir add by themselves, where several tenants are read."""
+LEVEL: Final = "detected_level"
+LEVEL_BESIDE: Final = "detected_level_extracted"
+"""What Loki calls the level that it adds to an entry whose stream has a label of that name."""
 SERIES_PER_METRIC_NAME: Final = 10_000
 """Cortex refuses more than 50,000 series per metric name by default."""
 
@@ -30,7 +48,18 @@ def selector_text(labels: Mapping[str, str]) -> str:
 
 def selector_of(labels: Iterable[tuple[str, str]]) -> str:
     """Return names and values as `selector_text` does, also where a name comes twice."""
-    return "{" + ", ".join(f'{name}="{escaped(value)}"' for name, value in labels) + "}"
+    return "{" + ", ".join(matcher_text(name, "=", value) for name, value in labels) + "}"
+
+
+def matcher_text(name: str, operator: str, value: str) -> str:
+    """Return a matcher as LogQL and PromQL write it: ``a="x"``, in Prometheus 3 ``"a.b"="x"``."""
+    shown = name if is_classic_name(name) else f'"{escaped(name)}"'
+    return f'{shown}{operator}"{escaped(value)}"'
+
+
+def is_classic_name(name: str) -> bool:
+    """Tell whether a label's name is one that all products take: letters, digits, underscores."""
+    return _CLASSIC_NAME.fullmatch(name) is not None
 
 
 def escaped(value: str) -> str:
@@ -62,7 +91,8 @@ class LabelScheme:
     """How the labels of a generation's streams are made from their numbers.
 
     ``born_in_cycle`` is the cycle in which the generation's streams were made; ``extra`` are
-    further labels, the same for all streams.
+    further labels, the same for all streams; ``unchecked`` those of them that the target may drop
+    or rewrite.
     """
 
     invocation_id: str
@@ -71,6 +101,7 @@ class LabelScheme:
     group_size: int
     metrics: bool
     extra: tuple[tuple[str, str], ...] = ()
+    unchecked: frozenset[str] = frozenset()
 
     @property
     def stream_digits(self) -> int:
@@ -119,6 +150,21 @@ class LabelScheme:
         if self.metrics:
             labels[METRIC_NAME] = self.metric_name(stream)
         return dict(sorted(labels.items()))
+
+    def is_like(
+        self, expected: Mapping[str, str], labels: Mapping[str, Any], tolerated: frozenset[str]
+    ) -> bool:
+        """Tell whether a label set that came back is that of a stream with ``expected`` labels.
+
+        Apart from ``tolerated`` ones that nobody wrote, and from what the target may drop or
+        rewrite.
+        """
+        # a user may have written one of the labels that servers add
+        passed_over = (tolerated - expected.keys()) | self.unchecked
+        own = {name: value for name, value in labels.items() if name not in passed_over}
+        return own == {
+            name: value for name, value in expected.items() if name not in self.unchecked
+        }
 
     def templates(self) -> list[tuple[str, list[bytes | tuple[int, int]]]]:
         """Return names and values of the labels, sorted by name, for all streams at once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from looker.model.labels import escaped
+from looker.model.matchers import Matcher, selector
 
 MAX_ANSWER_BYTES: Final = 256 << 20
 """No answer may be longer, whatever was asked for."""
@@ -20,7 +20,7 @@ class RangeQuery:
     asks past any cache of results. An answer of more than ``max_answer_bytes`` is not read.
     """
 
-    matcher: tuple[str, str, str]
+    matcher: Matcher
     start_ns: int
     end_ns: int
     limit: int
@@ -28,8 +28,6 @@ class RangeQuery:
     backward: bool = False
     max_answer_bytes: int = MAX_ANSWER_BYTES
 
-    @property
-    def selector(self) -> str:
-        """The matcher as LogQL and PromQL write it."""
-        name, operator, value = self.matcher
-        return f'{{{name}{operator}"{escaped(value)}"}}'
+    def selector(self, also: tuple[Matcher, ...] = ()) -> str:
+        """Return the matcher, and those that all queries have, as LogQL and PromQL write them."""
+        return selector((self.matcher, *also))

@@ -55,11 +55,10 @@ def stream_of(
     if stream is None:
         return UNKNOWN_STREAM
     expected = scheme.labels(stream)
-    # a user may have written one of the labels that servers add
-    added = tolerated - expected.keys()
-    own = {label: value for label, value in labels.items() if label not in added}
-    findings.added_labels |= labels.keys() - own.keys()
-    if own != expected or isinstance(labels, Repeated):
+    if labels == expected and not isinstance(labels, Repeated):
+        return stream
+    findings.added_labels |= (tolerated - expected.keys()) & labels.keys()
+    if isinstance(labels, Repeated) or not scheme.is_like(expected, labels, tolerated):
         pairs = labels.pairs if isinstance(labels, Repeated) else tuple(sorted(labels.items()))
         findings.add_at(MismatchKind.WRONG_LABELS, [stream], [first_ns])
         findings.keep(

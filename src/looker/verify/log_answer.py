@@ -6,6 +6,7 @@ and aligned entry by entry.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -16,16 +17,16 @@ import numpy as np
 
 from looker.errors import DecodeError
 from looker.model.config import VerifyMode
-from looker.model.mismatch import Findings, MismatchKind
+from looker.model.labels import LOKI_ADDS
+from looker.model.mismatch import Findings, MismatchExample, MismatchKind
 from looker.model.words import one_line
-from looker.verify.alignment import Received
+from looker.verify.alignment import FOREIGN_STREAM, Received
 from looker.verify.identity import first_times, stream_of
 from looker.verify.judging import judge, note_statements, undecided
 from looker.verify.log_prediction import Extras, LogPredictor
 from looker.verify.proof import PageProof, proof_of_all
 from looker.wire.checksum import line_sums, time_sums
 from looker.wire.loki_answer import (
-    TOLERATED_LABELS,
     ElementForm,
     learn_form,
     metadata_tolerated,
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.generate.content import Content
+    from looker.model.labels import LabelScheme
     from looker.verify.expectation import Expectation
     from looker.wire.statements import Statement
 
 
+_NO_METADATA: Final = "metadata {}"
 _DIGITS: Final = re.compile("-?[0-9]{1,19}")
 
 
@@ -57,7 +60,7 @@ class LogAnswers:
         """``ignored`` are further labels that the target may add."""
         self._content = content
         self._mode = mode
-        self._tolerated = TOLERATED_LABELS | ignored
+        self._tolerated = LOKI_ADDS | ignored
         self._form: ElementForm | None = None
         self._extras = Extras(self._tolerated)
         regenerate = mode is VerifyMode.CONTENT
@@ -180,7 +183,7 @@ class Entries:
             for element, first_ns in zip(elements, firsts_ns, strict=True)
         ]
         owners = np.repeat(np.array(streams, np.int64), counts)
-        _check_metadata(values, tolerated, findings, owners, times)
+        _check_metadata(values, scheme, tolerated, findings, owners, times)
         n_chars = expectation.content.n_chars
         fits = np.fromiter(map(len, encoded), np.int64, len(encoded)) == n_chars
         joined = b"".join(line for line, fit in zip(encoded, fits, strict=True) if fit)
@@ -234,6 +237,7 @@ def _check_rows(values: list[Any]) -> None:
 
 def _check_metadata(
     values: list[Any],
+    scheme: LabelScheme,
     tolerated: frozenset[str],
     findings: Findings,
     streams: NDArray[np.int64],
@@ -246,6 +250,19 @@ def _check_metadata(
         if len(value) > 2 and not metadata_tolerated(value[2], tolerated)
     ]
     findings.add_at(MismatchKind.UNEXPECTED, streams[strange], times_ns[strange])
+    for number in strange[: findings.room()]:
+        stream = int(streams[number])
+        findings.keep(
+            MismatchExample(
+                kind=MismatchKind.UNEXPECTED,
+                stream=scheme.uniquename(stream) if stream >= 0 else FOREIGN_STREAM,
+                cycle=scheme.born_in_cycle,
+                labels=scheme.labels(stream) if stream >= 0 else None,
+                timestamp_ns=int(times_ns[number]),
+                expected=_NO_METADATA,
+                received="metadata " + json.dumps(values[number][2], sort_keys=True),
+            )
+        )
     for value in values:
         if len(value) > 2 and value[2] and metadata_tolerated(value[2], tolerated):
             findings.added_labels.update(value[2].get("structuredMetadata", {}))

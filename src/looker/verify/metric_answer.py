@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError as ProtobufError
 
 from looker.errors import DecodeError
 from looker.model.config import NS_PER_MS, VerifyMode
+from looker.model.labels import METRICS_ADD
 from looker.model.mismatch import Findings
 from looker.verify.alignment import Received
 from looker.verify.identity import first_times, stream_of
@@ -55,7 +56,7 @@ class RemoteReadAnswers:
         added = tuple(label for label in external_labels if label[0] not in own)
         self._labels = series_labels(replace(scheme, extra=(*scheme.extra, *added)))
         self._added = frozenset(name for name, _ in added)
-        self._tolerated = ignored | self._added
+        self._tolerated = METRICS_ADD | ignored | self._added
         self._mode = mode
 
     def compare(self, body: bytes, expectation: Expectation, *, in_full: bool = False) -> PageProof:
@@ -102,7 +103,7 @@ class QueryAnswers:
         self, ignored: frozenset[str] = frozenset(), mode: VerifyMode = VerifyMode.CONTENT
     ) -> None:
         """``ignored`` are labels that the target may add."""
-        self._tolerated = ignored
+        self._tolerated = METRICS_ADD | ignored
         self._mode = mode
 
     def compare(

@@ -28,8 +28,6 @@ _VALUES: Final = b',"values":['
 _STATUSES: Final = ("success", "error")
 """An error may stand beside data: that is told, and the data are held against what was written."""
 _MARK: Final = b'"0x9e3779b97f4a7c15"'
-TOLERATED_LABELS: Final = frozenset({"service_name", "detected_level", "__stream_shard__"})
-"""Labels that Loki adds by itself."""
 ROW_TEXT_AT: Final = 2 + 19 + 3
 """Where a line begins in its row: behind ``["``, the timestamp, and ``","``."""
 
@@ -116,7 +114,7 @@ def learn_form(
     if labels is None:
         return None
     stream = scheme.stream_of(str(labels.get(UNIQUENAME)))
-    if stream is None or not labels_match(scheme, stream, labels, tolerated):
+    if stream is None or not scheme.is_like(scheme.labels(stream), labels, tolerated):
         return None
     numbered = _numbered(head, scheme, stream)
     row = _learn_row(body, begin + len(head), n_chars, tolerated)
@@ -135,16 +133,6 @@ def _labels_of(head: bytes) -> dict[str, Any] | None:
         return None
     usual = isinstance(labels, dict) and not isinstance(labels, Repeated)
     return labels if usual else None
-
-
-def labels_match(
-    scheme: LabelScheme, stream: int, labels: dict[str, Any], tolerated: frozenset[str]
-) -> bool:
-    """Tell whether ``labels`` are the stream's, apart from those that are tolerated."""
-    expected = scheme.labels(stream)
-    added = tolerated - expected.keys()
-    own = {name: value for name, value in labels.items() if name not in added}
-    return own == expected
 
 
 def _numbered(head: bytes, scheme: LabelScheme, stream: int) -> NumberedText | None:
@@ -173,7 +161,7 @@ def _holds_for_all(
     other = scheme.n_streams - 1 - stream
     head = numbered.render(np.array([other], np.uint32)).tobytes()
     labels = _labels_of(head)
-    return labels is not None and labels_match(scheme, other, labels, tolerated)
+    return labels is not None and scheme.is_like(scheme.labels(other), labels, tolerated)
 
 
 def _learn_row(body: bytes, begin: int, n_chars: int, tolerated: frozenset[str]) -> RowForm | None:

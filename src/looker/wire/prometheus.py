@@ -48,7 +48,8 @@ _KNOWN_KINDS: Final = 16
 
 def _label(name: str, value: Sequence[bytes | tuple[int, int]]) -> list[bytes | tuple[int, int]]:
     width = sum(len(part) if isinstance(part, bytes) else part[0] for part in value)
-    name_field = b"\x0a" + varint(len(name)) + name.encode()
+    encoded = name.encode()
+    name_field = b"\x0a" + varint(len(encoded)) + encoded
     value_tag = b"\x12" + varint(width)
     size = len(name_field) + len(value_tag) + width
     return [b"\x0a" + varint(size) + name_field + value_tag, *value]
