@@ -256,7 +256,7 @@ def _rest(page: Page, edge: int) -> Page:
 
 def _words(page: Page) -> str:
     query = RangeQuery(page.selection.matcher, page.start_ns, page.end_ns, page.limit or 0)
-    words = f"{query.selector} from {page.start_ns} to before {page.end_ns} ns"
+    words = f"{query.selector()} from {page.start_ns} to before {page.end_ns} ns"
     if page.limit is not None:
         words += f", limit {page.limit}, {'backward' if page.backward else 'forward'}"
     return words
