@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from looker.errors import ExitCode
 from servers import Run, spawned, wait_until
 
@@ -28,6 +30,7 @@ def resident(pid: int) -> int:
     raise AssertionError(pid)
 
 
+@pytest.mark.timeout(2 * LONG_S)
 def test_memory_is_flat_over_2000_cycles(tmp_path: Path) -> None:
     """Field case 33: coordinator, worker and embedded target; all cycles are in the report."""
     with Run(tmp_path, "metrics", *SHORT, "--n-cycles", "0") as run:

@@ -123,6 +123,10 @@ def _target(
     oversized_answer_hang: Annotated[
         str, typer.Option(help="How long such an answer hangs before the connection is closed.")
     ] = "60s",
+    query_timeout: Annotated[
+        str,
+        typer.Option(help="How much CPU time a request may take before it is refused; 0 is any."),
+    ] = "10s",
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -153,6 +157,7 @@ def _target(
         "require_tenant": require_tenant,
         "oversized_answer": oversized_answer,
         "oversized_answer_hang_s": oversized_answer_hang,
+        "query_timeout_s": query_timeout,
         "fault": fault,
         "fault_seed": fault_seed,
         **limits,

@@ -18,10 +18,11 @@ POST = frozenset({"POST"})
 GET_OR_POST = GET | POST
 TEXT = "text/plain; charset=utf-8"
 NANOS = 1_000_000_000
+_LATEST = 1 << 62
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))"
 )
-_DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
+_DURATION = re.compile(r"(\d{1,18})(ms|[smhdwy])")
 _UNITS_MS = {
     "ms": 1,
     "s": 1000,
@@ -44,7 +45,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     parameters: Mapping[str, str]
-    body: bytes | bytearray
+    body: bytes | bytearray | memoryview
     tenant: str
     matches: tuple[str, ...] = ()
 
@@ -104,6 +105,11 @@ def decimal_ns(text: str) -> int | None:
     except InvalidOperation:
         return None
     return int(seconds * NANOS) if seconds.is_finite() and abs(seconds) < 10**12 else None
+
+
+def within(time: int) -> int:
+    """Return a time, or the end of those that a column can hold; half of what int64 can."""
+    return max(-_LATEST, min(time, _LATEST))
 
 
 def duration_ms(text: str) -> int | None:

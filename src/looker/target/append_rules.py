@@ -141,10 +141,12 @@ def rising(batch: Batch) -> Batch:
     if not bool(falls.any()):
         return batch
     kept = np.ones(len(times), np.bool_)
-    for number in np.unique(series[1:][falls]).tolist():
-        own = np.flatnonzero(series == number)
-        highest = np.maximum.accumulate(times[own])
-        kept[own[1:]] = times[own[1:]] > highest[:-1]
+    begins = group_starts(series)
+    ends = np.append(begins[1:], len(series))
+    falling = np.unique(np.searchsorted(begins, np.flatnonzero(falls), "right") - 1)
+    for begin, end in zip(begins[falling].tolist(), ends[falling].tolist(), strict=True):
+        own = times[begin:end]
+        kept[begin + 1 : end] = own[1:] > np.maximum.accumulate(own)[:-1]
     return batch.where(kept)
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 Boundary = Literal["closed", "open"]
 Oversized = Literal["hang", "reset", "500"]
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TIMES = {
+    "oversized_answer_hang_s": "--oversized-answer-hang",
+    "query_timeout_s": "--query-timeout",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class TargetConfig:
     ``external_labels`` are added by remote read. ``require_tenant`` refuses requests without
     X-Scope-OrgID. ``oversized_answer`` says what becomes of a log query's answer above
     ``max_grpc_message_mb``: "hang" for so many seconds and then close, "reset", or "500".
+    ``query_timeout_s`` is how much CPU time a request may take, 0 any.
     ``faults`` are injected, those with a ``rate`` by a generator that ``fault_seed`` begins.
     Raises UsageError for a setting that cannot work.
     """
@@ -54,6 +59,7 @@ class TargetConfig:
     require_tenant: bool = False
     oversized_answer: Oversized = "hang"
     oversized_answer_hang_s: float = 60.0
+    query_timeout_s: float = 10.0
     faults: tuple[Fault, ...] = ()
     fault_seed: int = 0
 
@@ -65,6 +71,18 @@ class TargetConfig:
             raise UsageError("--mode", f"{self.mode!r} is neither memory nor null")
         if self.max_memory_mb < 1:
             raise UsageError("--max-memory-mb", f"{self.max_memory_mb} is below 1")
+        self._check_likeness()
+        for name, option in _TIMES.items():
+            if not 0 <= getattr(self, name) <= 86_400:
+                raise UsageError(option, "the time must be within 0 seconds and a day")
+        names = [name for name, _ in self.external_labels]
+        if len(set(names)) < len(names):
+            raise UsageError("--external-label", "a name is given twice")
+        if names and self.product not in {"looker", "prometheus"}:
+            raise UsageError("--external-label", f"--like {self.like} adds none")
+        self._check_faults()
+
+    def _check_likeness(self) -> None:
         if self.like not in LIKES:
             raise UsageError("--like", f"{self.like!r} is none of {', '.join(LIKES)}")
         if self.range_boundary not in {None, "closed", "open"}:
@@ -73,16 +91,6 @@ class TargetConfig:
             raise UsageError(
                 "--oversized-answer", f"{self.oversized_answer!r} is none of hang, reset, 500"
             )
-        if not 0 <= self.oversized_answer_hang_s <= 86_400:
-            raise UsageError(
-                "--oversized-answer-hang", "the time must be within 0 seconds and a day"
-            )
-        names = [name for name, _ in self.external_labels]
-        if len(set(names)) < len(names):
-            raise UsageError("--external-label", "a name is given twice")
-        if names and self.product not in {"looker", "prometheus"}:
-            raise UsageError("--external-label", f"--like {self.like} adds none")
-        self._check_faults()
 
     def _check_faults(self) -> None:
         if self.fault_seed < 0:
@@ -121,9 +129,10 @@ def config_of(settings: Mapping[str, Any]) -> TargetConfig:
     plain = {name: value for name, value in settings.items() if name not in limit_names}
     plain["external_labels"] = _labels(plain.pop("external_label", None) or ())
     plain["faults"] = parse_faults(plain.pop("fault", None) or ())
-    hang = plain.get("oversized_answer_hang_s")
-    if isinstance(hang, str):
-        plain["oversized_answer_hang_s"] = seconds_of("--oversized-answer-hang", hang)
+    for name, option in _TIMES.items():
+        given = plain.get(name)
+        if isinstance(given, str):
+            plain[name] = seconds_of(option, given)
     config = TargetConfig(**plain)
     changes = {name: value for name, value in settings.items() if name in limit_names}
     return TargetConfig(**plain, limits=limits_of(config.like, changes))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
+from looker.target.effort import checked
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -58,7 +60,8 @@ _BARE: Final = tuple(
     (level, re.compile("|".join(re.escape(form) for w in words for form in (w, w.upper()))))
     for level, words in _WORDS
 )
-_PAIR: Final = re.compile(r'([^\s="]+)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
+# A name without a value is a match too, so that no text is looked at twice.
+_PAIR: Final = re.compile(r'([^\s="]++)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?')
 # Whatever can give a level has one of these in it, in some case.
 _TRIGGERS: Final = (b"info", b"err", b"warn", b"critical", b"debug", b"level", b"lvl", b"severity")
 
@@ -107,7 +110,10 @@ def of_lines(lines: Sequence[bytes]) -> list[str]:
 def _in_logfmt(line: str) -> str | None:
     """Return the value of the foremost level field among ``name=value`` pairs."""
     best, found = len(_FIELDS), None
-    for name, value in _PAIR.findall(line):
+    for pair in checked(_PAIR.finditer(line)):
+        name, value = pair.groups()
+        if value is None:
+            continue
         lowered = name.lower()
         rank = next((i for i, one in enumerate(_FIELDS) if one.lower() == lowered), best)
         if rank < best:

@@ -12,6 +12,7 @@ from looker.target.loki_push import decode
 from looker.target.loki_query import LokiQueries
 from looker.target.loki_texts import labels_error
 from looker.target.matchers import SelectorError
+from looker.target.memory import MemoryLimitError
 from looker.version import __version__
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from looker.target.damage import AnswerDamage
     from looker.target.loki_store import LokiStore
     from looker.target.metrics_page import Counters
+    from looker.wire.decode import LogColumns
 
 _GO_VERSION = "go1.27.3"
 
@@ -65,13 +67,23 @@ class LokiApi:
         """Store a push: all of it, or what the limits leave of it."""
         if self._several_tenants and "|" in request.tenant:
             return plain_error(400, "multiple org IDs present")
-        columns = decode(request)
+        with self._store.budget.loan() as loan:
+            return self._stored(request, decode(request, loan))
+
+    def _stored(self, request: Request, columns: LogColumns) -> Answer:
         if len(columns.counts) == 0:
             return plain_error(422, "error at least one valid stream is required for ingestion")
         if columns.n_metadata:
             return plain_error(400, "looker target: structured metadata is not supported")
+        try:
+            answer = self._taken(request, columns)
+        except MemoryLimitError as error:
+            answer = plain_error(507, str(error))
         self._counters.records += len(columns.timestamps_ns)
         self._counters.payload_bytes += len(columns.buffer)
+        return answer
+
+    def _taken(self, request: Request, columns: LogColumns) -> Answer:
         try:
             if self._ingest is None:
                 self._store.push(request.tenant, columns)

@@ -9,6 +9,7 @@ columns; only what breaks a limit is looked at entry by entry.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _NANOS = 1_000_000_000
 _NEVER = np.iinfo(np.int64).min
+_TENANT_BYTES = 4000
+_MOST_CHARS = 1 << 20
 
 
 class IngestError(Exception):
@@ -55,6 +58,41 @@ class _Entries:
         if bool(kept.all()):
             return self
         return _Entries(self.at[kept], self.streams[kept], self.times[kept], self.sizes[kept])
+
+
+class _Last:
+    """The error of what stands last in a request."""
+
+    def __init__(self) -> None:
+        self._at = -1
+        self.error: IngestError | None = None
+
+    def is_later(self, at: int) -> bool:
+        """Tell whether an error at this entry would be the last so far."""
+        return at > self._at
+
+    def note(self, at: int, error: IngestError) -> None:
+        """Take an error as the last one."""
+        self._at, self.error = at, error
+
+
+class Complaints:
+    """Why parts of a request are refused, as many of the reasons as one answer may be long."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._n_chars = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no more of them are told."""
+        return self._n_chars > _MOST_CHARS
+
+    def add(self, text: str) -> None:
+        """Add a reason."""
+        if not self.full:
+            self.texts.append(text)
+            self._n_chars += len(text)
 
 
 class _Tenant:
@@ -85,13 +123,17 @@ class LokiIngest:
 
     def __init__(self, store: LokiStore, limits: Limits) -> None:
         self._store = store
+        self._budget = store.budget
         self._limits = limits
         self._tenants: dict[str, _Tenant] = {}
 
     def push(self, name: str, columns: LogColumns, now_ns: int) -> None:
         """Store what the limits allow; IngestError for what they do not, MemoryLimitError."""
-        tenant = self._tenants.setdefault(name, _Tenant(self._limits))
-        complaints: list[str] = []
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            self._budget.take(_TENANT_BYTES + len(name))
+            tenant = self._tenants[name] = _Tenant(self._limits)
+        complaints = Complaints()
         bases = self._bases(tenant, columns, complaints)
         entries = self._checked(tenant, columns, bases, now_ns, complaints)
         if len(entries.at) == 0:
@@ -106,21 +148,21 @@ class LokiIngest:
         self._finish(complaints)
 
     @staticmethod
-    def _finish(complaints: list[str]) -> None:
-        if complaints:
-            raise IngestError(400, texts.grouped(complaints))
+    def _finish(complaints: Complaints) -> None:
+        if complaints.texts:
+            raise IngestError(400, texts.grouped(complaints.texts))
 
-    def _bases(self, tenant: _Tenant, columns: LogColumns, complaints: list[str]) -> Offsets:
+    def _bases(self, tenant: _Tenant, columns: LogColumns, complaints: Complaints) -> Offsets:
         """Give the pushed label strings numbers, -1 for those that are refused; int64 (s,)."""
         found = []
         for text in columns.label_strings():
             number = tenant.names.known(text)
             if number is None:
                 try:
-                    number = tenant.names.add(text, self._limits.max_label_names)
+                    number = tenant.names.add(text, self._limits.max_label_names, self._budget)
                 except SelectorError as error:
                     number = -1
-                    complaints.append(texts.labels_error(error))
+                    complaints.add(texts.labels_error(error))
             found.append(number)
         return np.array(found, np.int64)
 
@@ -130,7 +172,7 @@ class LokiIngest:
         columns: LogColumns,
         bases: Offsets,
         now_ns: int,
-        complaints: list[str],
+        complaints: Complaints,
     ) -> _Entries:
         """Leave out entries too old, too new or too long."""
         limits = self._limits
@@ -146,13 +188,15 @@ class LokiIngest:
             longest = limits.max_line_size
         bad = kept & ((times < oldest) | (times > latest) | (sizes > longest))
         for at in np.flatnonzero(bad).tolist():
+            if complaints.full:
+                break
             labels = label_string(tenant.names.labels[int(streams[at])])
             if times[at] < oldest:
-                complaints.append(texts.too_old(labels, int(times[at]), oldest))
+                complaints.add(texts.too_old(labels, int(times[at]), oldest))
             elif times[at] > latest:
-                complaints.append(texts.too_new(labels, int(times[at])))
+                complaints.add(texts.too_new(labels, int(times[at])))
             else:
-                complaints.append(texts.too_long(labels, int(sizes[at]), longest))
+                complaints.add(texts.too_long(labels, int(sizes[at]), longest))
         return _Entries(np.arange(len(times)), streams, times, sizes).where(kept & ~bad)
 
     def _limit_rate(self, tenant: _Tenant, name: str, entries: _Entries, now_ns: int) -> None:
@@ -201,7 +245,7 @@ class LokiIngest:
         self, tenant: _Tenant, name: str, columns: LogColumns, entries: _Entries, now_ns: int
     ) -> IngestError | None:
         """Store what the ingester accepts; returns the last of its complaints."""
-        failures: list[tuple[int, IngestError]] = []
+        failures = _Last()
         entries = self._limit_streams(tenant, name, entries, failures)
         if bool((entries.streams[1:] < entries.streams[:-1]).any()):
             order = np.argsort(entries.streams, kind="stable")
@@ -217,14 +261,14 @@ class LokiIngest:
             if self._limits.shard_streams_desired_rate_kb:
                 bases = tenant.names.bases_of(stored.streams)
                 tenant.throughput.add(bases, stored.sizes.astype(np.float64))
-        return max(failures, key=lambda one: one[0])[1] if failures else None
+        return failures.error
 
     def _limit_streams(
         self,
         tenant: _Tenant,
         name: str,
         entries: _Entries,
-        failures: list[tuple[int, IngestError]],
+        failures: _Last,
     ) -> _Entries:
         """Turn targets into active streams, as many as there may be."""
         present, first = np.unique(entries.streams, return_index=True)
@@ -232,10 +276,10 @@ class LokiIngest:
         for i in np.argsort(first, kind="stable").tolist():
             number = tenant.names.activate(int(present[i]), self._limits.max_streams)
             active[i] = -1 if number is None else number
-            if number is None:
+            if number is None and failures.is_later(int(entries.at[first[i]])):
                 labels = label_string(tenant.names.target_labels(int(present[i])))
                 text = texts.too_many_streams(labels, name)
-                failures.append((int(entries.at[first[i]]), IngestError(429, text)))
+                failures.note(int(entries.at[first[i]]), IngestError(429, text))
         streams = active[np.searchsorted(present, entries.streams)]
         tenant.reserve(len(tenant.names.active_labels))
         renamed = _Entries(entries.at, streams, entries.times, entries.sizes)
@@ -247,7 +291,7 @@ class LokiIngest:
         name: str,
         entries: _Entries,
         now_ns: int,
-        failures: list[tuple[int, IngestError]],
+        failures: _Last,
     ) -> NDArray[np.bool_]:
         """Say which entries, sorted by stream, their streams accept."""
         kept = np.ones(len(entries.at), np.bool_)
@@ -273,11 +317,11 @@ class LokiIngest:
         )
         for i in np.flatnonzero(doubtful).tolist():
             at = slice(int(begins[i]), int(ends[i]))
-            failed = self._admit_one(tenant, int(present[i]), entries, at, kept, now_ns)
-            if failed:
+            refused = self._admit_one(tenant, int(present[i]), entries, at, kept, now_ns)
+            if refused.n and failures.is_later(int(entries.at[begins[i]])):
                 labels = label_string(tenant.names.active_labels[int(present[i])])
-                status, text = texts.failed_entries(name, labels, failed, at.stop - at.start)
-                failures.append((int(entries.at[begins[i]]), IngestError(status, text)))
+                text = refused.text(name, labels, at.stop - at.start)
+                failures.note(int(entries.at[begins[i]]), IngestError(refused.status, text))
         return kept
 
     def _admit_one(
@@ -288,8 +332,8 @@ class LokiIngest:
         at: slice,
         kept: NDArray[np.bool_],
         now_ns: int,
-    ) -> list[tuple[int, int, str]]:
-        """Go through one stream's entries; returns (time, status, reason) of the refused."""
+    ) -> texts.Refused:
+        """Go through one stream's entries; returns those that are refused."""
         window = int(self._limits.out_of_order_window_s * _NANOS)
         rate = int(tenant.buckets.rate)
         number = np.array([stream])
@@ -298,7 +342,7 @@ class LokiIngest:
         whole = bool(self._limits.shard_streams_desired_rate_kb)
         highest, used = int(tenant.newest_ns[stream]), 0
         labels = label_string(tenant.names.active_labels[stream])
-        failed: list[tuple[int, int, str]] = []
+        refused = texts.Refused()
         rows = zip(
             range(at.start, at.stop),
             entries.times[at].tolist(),
@@ -307,14 +351,13 @@ class LokiIngest:
         )
         for position, time, size in rows:
             if not whole and used + size > budget:
-                reason = texts.stream_rate(rate, labels, size)
-                failed.append((time, 429, reason))
+                refused.add(time, 429, partial(texts.stream_rate, rate, labels, size))
                 kept[position] = False
                 continue
             if not whole:
                 used += size  # taken even by an entry that is too far behind
             if window and highest != _NEVER and time < highest - window:
-                failed.append((time, 400, texts.too_far_behind(time, highest - window)))
+                refused.add(time, 400, partial(texts.too_far_behind, time, highest - window))
                 kept[position] = False
                 continue
             if whole:
@@ -324,11 +367,11 @@ class LokiIngest:
             accepted = ranges(np.array([at.start]), np.array([at.stop]))[kept[at]]
             sizes, times = entries.sizes[accepted].tolist(), entries.times[accepted].tolist()
             kept[at] = False
-            return [
-                (time, 429, texts.stream_rate(rate, labels, size))
-                for time, size in zip(times, sizes, strict=True)
-            ]
+            refused = texts.Refused()
+            for time, size in zip(times, sizes, strict=True):
+                refused.add(time, 429, partial(texts.stream_rate, rate, labels, size))
+            return refused
         if rate:
             tenant.buckets.take(number, np.array([float(used)]))
         tenant.newest_ns[stream] = highest
-        return failed
+        return refused

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
+from looker.target.effort import checked
 from looker.wire import records
 from looker.wire.columns import store_digits
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from looker.target.loki_store import Page
     from looker.target.matchers import Labels
+    from looker.target.memory import Loan
 
     Stats = Callable[[int], bytes]
 
@@ -26,6 +28,7 @@ _LABEL_TEXT = str.maketrans({chr(code): f"\\u{code:04x}" for code in range(32)} 
 _HTML = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 _LINE_TEXT = _LABEL_TEXT | str.maketrans(_HTML) | {0xDCFF: "\\ufffd"}
 _INVALID = "\udcff"  # stands for a byte that is not UTF-8 until it is written as an escape
+_ESCAPED_BYTES = 30  # of each byte of a line that may have to be escaped, in all copies
 _TIME_DIGITS = 19
 _LEAST_TIME = 10**18
 
@@ -58,12 +61,17 @@ def metadata(level: str | None) -> bytes:
 
 
 def render(
-    page: Page, *, categorize: bool, levels: Sequence[str] = (), stats: Stats | None = None
+    page: Page,
+    loan: Loan,
+    *,
+    categorize: bool,
+    levels: Sequence[str] = (),
+    stats: Stats | None = None,
 ) -> bytes:
     """Write a query's answer; ``categorize`` adds the third element of each row.
 
     ``levels`` are the rows' levels to show there, if any; ``stats`` writes the statistics of so
-    many entries.
+    many entries. ``loan`` has what an answer takes in which nothing is escaped; LoanError.
     """
     distinct = set(levels) if categorize else set()
     tails = [metadata(level) for level in levels] if len(distinct) > 1 else None
@@ -73,7 +81,10 @@ def render(
         b'{"status":"success","data":{"resultType":"streams",' + flags + b'"result":['
     ]
     rows = _uniform_rows(page, tail) if tails is None else None
-    texts = [] if rows is not None else _rows(page, tails or [tail] * len(page.times))
+    texts: list[str] = []
+    if rows is None:
+        loan.more(_ESCAPED_BYTES * int(page.lengths.sum()))
+        texts = _rows(page, tails or [tail] * len(page.times))
     width = 0 if rows is None else rows.shape[1]
     flat = None if rows is None else rows.reshape(-1).data
     at = 0
@@ -124,5 +135,5 @@ def _rows(page: Page, tails: Sequence[bytes]) -> list[str]:
     ends = {tail: f'",{tail.decode()}]' if tail else '"]' for tail in set(tails)}
     return [
         f'["{ns}","{escape_html(line)}{ends[tail]}'
-        for ns, line, tail in zip(page.times.tolist(), lines, tails, strict=True)
+        for ns, line, tail in checked(zip(page.times.tolist(), lines, tails, strict=True))
     ]

@@ -10,12 +10,23 @@ import numpy as np
 import orjson
 
 from looker.target import levels, loki_texts
-from looker.target.answers import NANOS, Answer, decimal_ns, duration_ms, plain_error, rfc3339_ns
+from looker.target.answers import (
+    NANOS,
+    Answer,
+    decimal_ns,
+    duration_ms,
+    plain_error,
+    rfc3339_ns,
+    within,
+)
+from looker.target.bodies import shown_bytes
+from looker.target.effort import check, checked
 from looker.target.loki_json import render
 from looker.target.loki_protobuf import CONTENT_TYPE, render_protobuf
 from looker.target.loki_size import entry_sizes
 from looker.target.loki_stats import stats_json
 from looker.target.matchers import SelectorError, label_string, parse_stream_selector
+from looker.target.memory import LoanError
 from looker.wire import records
 
 if TYPE_CHECKING:
@@ -26,7 +37,8 @@ if TYPE_CHECKING:
     from looker.target.config import TargetConfig
     from looker.target.damage import AnswerDamage
     from looker.target.loki_store import LokiStore, Page
-    from looker.target.matchers import Labels
+    from looker.target.matchers import Labels, Matcher
+    from looker.target.memory import Loan
 
 _JSON = "application/json; charset=UTF-8"
 _FLAGS_HEADER = "x-loki-response-encoding-flags"
@@ -36,6 +48,9 @@ _DEFAULT_LIMIT = 100
 _DEFAULT_SINCE_MS = 3_600_000
 _CATALOG_SINCE_MS = 21_600_000
 _MAX_STEPS = 11_000
+_MAX_QUERY_BYTES = 131_072
+_ROW_BYTES = 300  # of each entry of an answer, besides its line
+_CHAR_BYTES = 6  # of each byte of its line
 
 
 class LokiQueries:
@@ -57,9 +72,17 @@ class LokiQueries:
 
     def query_range(self, request: Request) -> Answer:
         """Answer a log query: a stream selector, nothing more."""
+        try:
+            with self._store.budget.loan() as loan:
+                return self._range_answer(request, loan)
+        except LoanError as error:
+            n_bytes, most = error.n_bytes, error.lendable_bytes
+            return plain_error(500, loki_texts.message_too_large("send", n_bytes, most), end="")
+
+    def _range_answer(self, request: Request, loan: Loan) -> Answer:
         parameters = request.parameters
         try:
-            matchers = parse_stream_selector(parameters.get("query", ""))
+            matchers = _selector(parameters.get("query", ""))
             start_ns, stop_ns = self._range(parameters, _DEFAULT_SINCE_MS)
             limit = self._signed_limit(parameters)
             self._check_range(parameters, start_ns, stop_ns)
@@ -70,6 +93,7 @@ class LokiQueries:
         page = self._store.query(
             request.tenant, matchers, start_ns, stop_ns, limit, self._visible_from_ns()
         )
+        loan.more(_answer_bytes(page))
         if self._damage is not None:
             page = self._damage.page(page, request.headers.get("cache-control", ""))
         too_large = self._too_large(page)
@@ -85,18 +109,20 @@ class LokiQueries:
         if self._faithful and request.headers.get("accept") == CONTENT_TYPE:
             return Answer(200, render_protobuf(page, shown, limit), CONTENT_TYPE)
         stats = stats_json if self._faithful else None
-        body = render(page, categorize=categorize, levels=shown, stats=stats)
+        body = render(page, loan, categorize=categorize, levels=shown, stats=stats)
         return Answer(200, body, _JSON)
 
     def labels(self, request: Request) -> Answer:
         """List the names of labels."""
-        return self._catalog(request, lambda found: {n for labels in found for n, _ in labels})
+        return self._catalog(
+            request, lambda found: {n for labels in checked(found) for n, _ in labels}
+        )
 
     def label_values(self, request: Request) -> Answer:
         """List the values of one label, named in the path."""
         name = request.path.rpartition("/label/")[2].removesuffix("/values")
         return self._catalog(
-            request, lambda found: {v for labels in found for n, v in labels if n == name}
+            request, lambda found: {v for labels in checked(found) for n, v in labels if n == name}
         )
 
     def series(self, request: Request) -> Answer:
@@ -104,8 +130,10 @@ class LokiQueries:
         found = self._found(request, list(request.matches))
         if isinstance(found, Answer):
             return found
-        body = orjson.dumps({"status": "success", "data": [dict(labels) for labels in found]})
-        return Answer(200, body + b"\n", _JSON)
+        with self._store.budget.loan(shown_bytes(found)):
+            data = [dict(labels) for labels in checked(found)]
+            body = orjson.dumps({"status": "success", "data": data})
+            return Answer(200, body + b"\n", _JSON)
 
     def _catalog(self, request: Request, pick: Any) -> Answer:
         query = request.parameters.get("query", "")
@@ -121,7 +149,7 @@ class LokiQueries:
         """Find the streams that any of the selectors means (all, without any), sorted."""
         try:
             start_ns, stop_ns = self._range(request.parameters, _CATALOG_SINCE_MS)
-            every = [parse_stream_selector(text) for text in selectors] or [()]
+            every = [_selector(text) for text in checked(selectors)] or [()]
         except SelectorError as error:
             return _parse_error(error)
         except ValueError as error:
@@ -133,6 +161,7 @@ class LokiQueries:
                     request.tenant, matchers, start_ns, stop_ns, self._visible_from_ns()
                 )
             )
+            check()
         return sorted(found, key=label_string)
 
     def _range(self, parameters: Mapping[str, str], since_ms: int) -> tuple[int, int]:
@@ -140,7 +169,7 @@ class LokiQueries:
         stop_ns = _time_ns(parameters, "end", self._clock.wall_ns())
         given_ms = duration_ms(parameters.get("since", ""))
         since_ns = (since_ms if given_ms is None else given_ms) * 1_000_000
-        start_ns = _time_ns(parameters, "start", stop_ns - since_ns)
+        start_ns = _time_ns(parameters, "start", within(stop_ns - since_ns))
         if start_ns > stop_ns:
             raise ValueError("end timestamp must not be before or equal to start time")
         return start_ns, stop_ns
@@ -197,6 +226,12 @@ class LokiQueries:
         return Answer(0, drop_after_s=self._config.oversized_answer_hang_s if hangs else 0.0)
 
 
+def _answer_bytes(page: Page) -> int:
+    """Return what a page and the answer that is made of it take, where nothing is escaped."""
+    n_bytes = _ROW_BYTES * len(page.times) + _CHAR_BYTES * int(page.lengths.sum())
+    return n_bytes + shown_bytes(page.labels)
+
+
 def _levels(page: Page) -> list[str]:
     """Return the level of every row."""
     lines = records.slices(page.lines, page.offsets, page.lengths)
@@ -236,6 +271,13 @@ def _split_by_level(page: Page, shown: list[str]) -> tuple[Page, list[str]]:
     return divided, column[order].tolist()
 
 
+def _selector(text: str) -> tuple[Matcher, ...]:
+    """Parse a selector, if Loki would read one as long; SelectorError."""
+    if len(text.encode(errors="replace")) > _MAX_QUERY_BYTES:
+        raise SelectorError(f"input size too long ({len(text)} > {_MAX_QUERY_BYTES})", 1)
+    return parse_stream_selector(text)
+
+
 def _parse_error(error: SelectorError) -> Answer:
     text = str(error)
     place = f"at line 1, col {error.column}" if text.startswith("syntax error") else ""
@@ -251,8 +293,8 @@ def _time_ns(parameters: Mapping[str, str], name: str, default: int) -> int:
     text = parameters.get(name, "")
     if not text:
         return default
-    if re.fullmatch(r"-?\d+", text):
-        return int(text) * NANOS if len(text) <= 10 else int(text)
+    if re.fullmatch(r"-?\d{1,19}", text):
+        return within(int(text) * NANOS if len(text) <= 10 else int(text))
     ns = decimal_ns(text) if "." in text or "e" in text else None
     ns = rfc3339_ns(text) if ns is None else ns
     if ns is None:
@@ -260,4 +302,4 @@ def _time_ns(parameters: Mapping[str, str], name: str, default: int) -> int:
             f"could not parse '{name}' parameter: parsing time \"{text}\" as "
             '"2006-01-02T15:04:05.999999999Z07:00"'
         )
-    return ns
+    return within(ns)

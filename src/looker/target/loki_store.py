@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from looker.target.effort import check, checked
 from looker.target.label_index import LabelIndex
 from looker.target.matchers import label_string, parse_labels
 from looker.target.memory import PUSH_BYTES, Arena, Budget
@@ -14,7 +15,7 @@ from looker.target.runs import Runs, ranges
 from looker.wire import records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     _Part = tuple[Run, Offsets, Offsets, Offsets]
 
 ENTRY_BYTES = 32  # stream, time, line offset and length
-STREAM_BYTES = 1000  # Python objects of one stream, besides its label text
+STREAM_BYTES = 600  # Python objects of one stream, besides its labels
+TENANT_BYTES = 4000
+TAKEN_BYTES = 100  # of each entry that a query takes, while it is sorted
+_BLOCK = 1 << 16
 _LEAST_TAKEN = 16
 
 
@@ -88,7 +92,7 @@ class LokiStore:
     def __init__(
         self, budget: Budget, damage: StoreDamage | None = None, *, keeps_duplicates: bool = False
     ) -> None:
-        self._budget = budget
+        self.budget = budget
         self._damage = damage
         self._keeps_duplicates = keeps_duplicates
         self._arena = Arena(budget.limit_bytes)
@@ -99,14 +103,18 @@ class LokiStore:
 
         Raises SelectorError for a label string that is none, MemoryLimitError.
         """
-        owner = self._tenants.get(tenant) or _Tenant(self)
+        owner = self._tenants.get(tenant)
+        tenant_bytes = 0 if owner is not None else TENANT_BYTES + len(tenant)
+        owner = owner or _Tenant(self)
         texts = columns.label_strings()
         fresh = {
             text: parse_labels(text.decode(errors="replace"))
-            for text in dict.fromkeys(texts)
+            for text in checked(dict.fromkeys(texts))
             if text not in owner.by_text
         }
-        labels_bytes = sum(STREAM_BYTES + 3 * len(text) for text in fresh)
+        labels_bytes = tenant_bytes + sum(STREAM_BYTES + 3 * len(text) for text in fresh)
+        if fresh:
+            labels_bytes += owner.index.cost(fresh.values())
         owners = np.repeat(np.arange(len(texts)), columns.counts)
         times, buffer = columns.timestamps_ns, columns.buffer
         offsets, lengths = columns.line_offsets, columns.line_lengths
@@ -114,12 +122,13 @@ class LokiStore:
             owners, times, offsets, lengths, buffer = self._damage.log_entries(
                 owners, times, offsets, lengths, buffer
             )
-        self._budget.take(PUSH_BYTES + len(buffer) + len(times) * ENTRY_BYTES + labels_bytes)
+        self.budget.take(PUSH_BYTES + len(buffer) + len(times) * ENTRY_BYTES + labels_bytes)
         self._tenants[tenant] = owner
         for text, labels in fresh.items():
             number = owner.by_labels.get(labels)
             if number is None:
-                number = owner.by_labels[labels] = owner.index.add(labels)
+                number = owner.index.add(labels)
+                owner.by_labels[owner.index.labels[number]] = number
             owner.by_text[text] = number
         numbers = np.array([owner.by_text[text] for text in texts], np.int64)
         base = self._arena.append(buffer)
@@ -141,13 +150,14 @@ class LokiStore:
         owner = self._tenants.setdefault(tenant, _Tenant(self))
         fresh = names[len(owner.index.labels) :]
         labels_bytes = sum(STREAM_BYTES + 3 * len(label_string(labels)) for labels in fresh)
+        labels_bytes += owner.index.cost(fresh)
         times, buffer = columns.timestamps_ns[at], columns.buffer
         offsets, lengths = columns.line_offsets[at], columns.line_lengths[at]
         if self._damage is not None:
             streams, times, offsets, lengths, buffer = self._damage.log_entries(
                 streams, times, offsets, lengths, buffer
             )
-        self._budget.take(PUSH_BYTES + len(buffer) + len(times) * ENTRY_BYTES + labels_bytes)
+        self.budget.take(PUSH_BYTES + len(buffer) + len(times) * ENTRY_BYTES + labels_bytes)
         for labels in fresh:
             owner.index.add(labels)
         base = self._arena.append(buffer)
@@ -187,7 +197,8 @@ class LokiStore:
         """Take the entries of a time range [start, stop).
 
         ``limit`` > 0 takes the oldest so many, ascending; < 0 the newest so many, descending.
-        Of entries that are not flushed, those before ``visible_from_ns`` are left out.
+        Of entries that are not flushed, those before ``visible_from_ns`` are left out. LoanError
+        where the entries take too much memory.
         """
         owner = self._tenants.get(tenant)
         lines = self._arena.used
@@ -196,7 +207,10 @@ class LokiStore:
             return Page([], nothing, nothing, nothing, nothing, lines)
         numbers = owner.index.select(matchers)
         parts = owner.parts(numbers, start_ns, stop_ns, visible_from_ns)
-        ranks, times, offsets, lengths = self._take(parts, limit)
+        n_there = sum(int((ends - begins).sum()) for _, _, begins, ends in parts)
+        n_taken = max(8 * abs(limit), _LEAST_TAKEN * sum(len(part[1]) for part in parts))
+        with self.budget.loan(TAKEN_BYTES * min(n_there, n_taken)):
+            ranks, times, offsets, lengths = self._take(parts, limit)
         if limit < 0:
             ranks, times, offsets, lengths = (c[::-1] for c in (ranks, times, offsets, lengths))
         order = np.argsort(ranks, kind="stable")
@@ -256,15 +270,28 @@ class LokiStore:
         if not bool(tied.any()):
             return None
         involved = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
-        lines = records.slices(self._arena.used, offsets[involved], lengths[involved])
-        keys = zip(streams[involved].tolist(), times[involved].tolist(), lines, strict=True)
-        first: dict[tuple[int, int, bytes], int] = {}
-        for position, key in zip(involved.tolist(), keys, strict=True):
-            first.setdefault(key, position)
+        digests = np.fromiter(self._digests(offsets[involved], lengths[involved]), np.int64)
+        order = np.lexsort((digests, times[involved], streams[involved]))
+        at, digests = involved[order], digests[order]
+        alike = (digests[1:] == digests[:-1]) & (times[at[1:]] == times[at[:-1]])
+        alike &= streams[at[1:]] == streams[at[:-1]]
         kept = np.ones(len(times), np.bool_)
-        kept[involved] = False
-        kept[list(first.values())] = True
+        for pair in checked(np.flatnonzero(alike).tolist()):
+            one, other = (self._line(offsets[n], lengths[n]) for n in at[pair : pair + 2])
+            if one == other:
+                kept[at[pair + 1]] = False
         return None if bool(kept.all()) else np.flatnonzero(kept)
+
+    def _digests(self, offsets: Offsets, lengths: Offsets) -> Iterator[int]:
+        """Hash lines, some of them at a time: they are not to be in memory twice."""
+        lines = self._arena.used
+        for begin in range(0, len(offsets), _BLOCK):
+            check()
+            part = slice(begin, begin + _BLOCK)
+            yield from map(hash, records.slices(lines, offsets[part], lengths[part]))
+
+    def _line(self, offset: int, length: int) -> bytes:
+        return self._arena.used[offset : offset + length].tobytes()
 
 
 def _heads(parts: list[_Part], quota: int, *, newest: bool) -> tuple[tuple[Any, ...], int | None]:

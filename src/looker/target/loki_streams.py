@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.target.matchers import Labels
+    from looker.target.memory import Budget
 
     Offsets = NDArray[np.int64]
 
+NAMED_BYTES = 600  # Python objects of a label string, besides its labels
+NAMED_LABEL_BYTES = 160
 SERVICE_NAME = "service_name"
 STREAM_SHARD = "__stream_shard__"
 _SOURCES = (
@@ -68,13 +71,17 @@ class StreamNames:
         """Return the base of a label string that came before."""
         return self._by_text.get(text)
 
-    def add(self, text: bytes, max_label_names: int) -> int:
-        """Take a new label string; SelectorError, in Loki's words, where it is refused."""
+    def add(self, text: bytes, max_label_names: int, budget: Budget) -> int:
+        """Take a new label string; SelectorError, in Loki's words, where it is refused.
+
+        MemoryLimitError where there is no room for one more.
+        """
         pushed = parse_labels(text.decode(errors="replace"))
         labels = with_service_name(pushed) if self._discover else pushed
         n_names = len(labels) - (SERVICE_NAME in dict(labels))
         if max_label_names and n_names > max_label_names:
             raise SelectorError(too_many_labels(label_string(labels), n_names, max_label_names), 1)
+        budget.take(NAMED_BYTES + NAMED_LABEL_BYTES * len(labels) + 3 * len(text))
         base = self._by_labels.get(labels)
         if base is None:
             base = self._by_labels[labels] = len(self.labels)

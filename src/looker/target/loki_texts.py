@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from looker.target import go_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from looker.target.matchers import SelectorError
 
 _MOST_LISTED = 10
+TIMED_OUT = (
+    "request timed out, decrease the duration of the request or add more label matchers (prefer "
+    "exact match over regex match) to reduce the amount of data processed"
+)
 
 
 def grouped(messages: Sequence[str]) -> str:
@@ -101,19 +105,28 @@ def too_far_behind(time_ns: int, oldest_ns: int) -> str:
     )
 
 
-def failed_entries(
-    tenant: str, labels: str, failed: Sequence[tuple[int, int, str]], n_entries: int
-) -> tuple[int, str]:
-    """Sum up the (time, status, reason) of a stream's refused entries: (status, text)."""
-    listed = "".join(
-        f"entry with timestamp {go_text.time_string(time_ns)} ignored, reason: '{reason}',\n"
-        for time_ns, _, reason in failed[:_MOST_LISTED]
-    )
-    text = (
-        f"{listed}user '{tenant}', total ignored: {len(failed)} out of {n_entries} "
-        f"for stream: {labels}"
-    )
-    return failed[-1][1], text
+class Refused:
+    """The entries of one stream that are refused: their number, and the first reasons."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.status = 0
+        self._listed: list[str] = []
+
+    def add(self, time_ns: int, status: int, reason: Callable[[], str]) -> None:
+        """Add an entry; what is answered is the last one's status."""
+        self.n += 1
+        self.status = status
+        if self.n <= _MOST_LISTED:
+            stamp = go_text.time_string(time_ns)
+            self._listed.append(f"entry with timestamp {stamp} ignored, reason: '{reason()}',\n")
+
+    def text(self, tenant: str, labels: str, n_entries: int) -> str:
+        """Sum them up, of so many entries of the stream in all."""
+        return (
+            f"{''.join(self._listed)}user '{tenant}', total ignored: {self.n} out of {n_entries} "
+            f"for stream: {labels}"
+        )
 
 
 def query_too_long(length_ms: int, limit_s: float) -> str:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from itertools import count
+from typing import TYPE_CHECKING, Literal
+
+from looker.target.effort import checked
+from looker.target.patterns import MAX_PATTERNS, Pattern, PatternError, is_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Operator = Literal["=", "!=", "=~", "!~"]
 Labels = tuple[tuple[str, str], ...]
 
+_BY_PATTERN = frozenset({"=~", "!~"})
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SPACE = re.compile(r"\s*")
@@ -37,15 +46,23 @@ class Matcher:
     name: str
     operator: Operator
     value: str
+    n_patterns: int = field(default=1, compare=False)
+    """How many regular expressions share the memory for them."""
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile(self.value, re.DOTALL)
+    def _pattern(self) -> Pattern:
+        return Pattern(self.value, self.n_patterns)
 
-    def validate(self) -> None:
-        """Raise re.error if a regular expression is none."""
-        if self.operator in {"=~", "!~"}:
-            _ = self._pattern
+    @property
+    def alternatives(self) -> frozenset[str] | None:
+        """All values that fulfil the condition, where they are listed; else None."""
+        match self.operator:
+            case "=":
+                return frozenset((self.value,))
+            case "=~":
+                return self._pattern.alternatives
+            case _:
+                return None
 
     def matches(self, value: str) -> bool:
         """Whether a label of this value fulfils the condition; patterns match as a whole."""
@@ -55,9 +72,23 @@ class Matcher:
             case "!=":
                 return value != self.value
             case "=~":
-                return self._pattern.fullmatch(value) is not None
+                return self._pattern.matches(value)
             case "!~":
-                return self._pattern.fullmatch(value) is None
+                return not self._pattern.matches(value)
+
+
+def validated(matchers: Sequence[Matcher]) -> list[Matcher]:
+    """Return matchers whose regular expressions are some; PatternError for others, or too many."""
+    patterns = sum(one.operator in _BY_PATTERN and is_pattern(one.value) for one in matchers)
+    if patterns > MAX_PATTERNS:
+        raise PatternError(f"{patterns:,} regular expressions, more than {MAX_PATTERNS}")
+    found = []
+    for one in checked(matchers):
+        if one.operator in _BY_PATTERN:
+            one = replace(one, n_patterns=patterns)  # noqa: PLW2901 - the same, but for memory
+            one.matches("")
+        found.append(one)
+    return found
 
 
 def unquote(body: str) -> str:
@@ -163,7 +194,9 @@ class _Reader:
     def matchers(self, operators: tuple[str, ...]) -> list[Matcher]:
         """Consume ``name op "value", ...}`` behind an opening brace."""
         found: list[Matcher] = []
-        while self.take("}") is None:
+        for _ in checked(count()):
+            if self.take("}") is not None:
+                break
             name = self.pattern(_NAME)
             if name is None:
                 raise self.fail(", expecting IDENTIFIER or }")
@@ -192,10 +225,10 @@ def parse_labels(text: str) -> Labels:
         raise reader.fail(", expecting {")
     labels = [(found.name, found.value) for found in reader.matchers(("=",))]
     reader.end()
-    names = [name for name, _ in labels]
-    for name in names:
-        if names.count(name) > 1:
-            raise SelectorError(f"stream '{text}' has duplicate label name: '{name}'", 1)
+    times_named = Counter(name for name, _ in labels)
+    twice = next((name for name, _ in labels if times_named[name] > 1), None)
+    if twice is not None:
+        raise SelectorError(f"stream '{text}' has duplicate label name: '{twice}'", 1)
     kept = tuple(sorted((name, value) for name, value in labels if value))
     if not kept:
         raise SelectorError("at least one label pair is required per stream", 1)
@@ -232,10 +265,9 @@ def _finish(reader: _Reader, found: list[Matcher], too_wide: str) -> tuple[Match
     """Refuse trailing text, wrong patterns and selectors of everything."""
     reader.end()
     try:
-        for matcher in found:
-            matcher.validate()
-    except re.error as error:
-        raise SelectorError(f"error parsing regexp: {error}", 1) from None
+        found = validated(found)
+    except PatternError as error:
+        raise SelectorError(str(error), 1) from None
     if not any(m.operator in {"=", "=~"} and not m.matches("") for m in found):
         raise SelectorError(too_wide, 1)
     return tuple(found)

@@ -9,20 +9,22 @@ import orjson
 from looker.errors import DecodeError
 from looker.target.answers import GET, GET_OR_POST, POST, Answer, Request, plain_error
 from looker.target.append_rules import AppendError
+from looker.target.bodies import lend_for_protobuf, uncompressed
 from looker.target.cortex_ingest import CortexIngest, WriteError
 from looker.target.loki_api import build
 from looker.target.matchers import quote
+from looker.target.memory import MemoryLimitError
 from looker.target.prometheus_query import SeriesQueries
 from looker.target.remote_read import MAX_UNCOMPRESSED_BYTES, RemoteRead
 from looker.target.series_labels import DuplicateLabelError
 from looker.wire.decode import decode_write_request
-from looker.wire.snappy import decompress
 
 if TYPE_CHECKING:
     from looker.clock import Clock
     from looker.target.answers import Routes
     from looker.target.config import TargetConfig
     from looker.target.damage import AnswerDamage
+    from looker.target.memory import Loan
     from looker.target.metrics_page import Counters
     from looker.target.series_store import SeriesStore
     from looker.wire.decode import SeriesColumns
@@ -96,24 +98,36 @@ class PrometheusApi:
         if refusal is not None:
             return refusal
         try:
-            columns = decode_write_request(self._uncompressed(request))
-            self._counters.records += len(columns.timestamps_ms)
-            self._counters.payload_bytes += 16 * len(columns.timestamps_ms)
-            self._store_columns(request.tenant, columns)
+            with self._store.budget.loan() as loan:
+                body = self._uncompressed(request, loan)
+                lend_for_protobuf(body, loan)
+                return self._stored(request.tenant, decode_write_request(body), success)
+        except DecodeError as error:
+            return plain_error(400, str(error))
+
+    def _stored(self, tenant: str, columns: SeriesColumns, success: int) -> Answer:
+        answer = Answer(success)
+        try:
+            self._store_columns(tenant, columns)
         except WriteError as error:
-            return plain_error(error.status, str(error))
+            answer = plain_error(error.status, str(error))
         except DuplicateLabelError as error:
+            answer = plain_error(400, str(error))
             if self._product == "prometheus":
                 text = f"label name {quote(error.name)} is not unique: invalid sample"
-                return plain_error(500, text)
-            return plain_error(400, str(error))
+                answer = plain_error(500, text)
         except (DecodeError, AppendError) as error:
-            return plain_error(400, str(error))
-        return Answer(success)
+            answer = plain_error(400, str(error))
+        except MemoryLimitError as error:
+            answer = plain_error(507, str(error))
+        # what is begun anew does not come here
+        self._counters.records += len(columns.timestamps_ms)
+        self._counters.payload_bytes += 16 * len(columns.timestamps_ms)
+        return answer
 
-    def _uncompressed(self, request: Request) -> bytes:
+    def _uncompressed(self, request: Request, loan: Loan) -> bytes:
         try:
-            return decompress(request.body, MAX_UNCOMPRESSED_BYTES)
+            return uncompressed(request.body, MAX_UNCOMPRESSED_BYTES, loan)
         except DecodeError:
             if self._product == "looker":
                 raise

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from looker.target import prometheus_json
-from looker.target.answers import Answer, Request, decimal_ns, duration_ms, rfc3339_ns
+from looker.target.answers import Answer, Request, decimal_ns, duration_ms, rfc3339_ns, within
+from looker.target.bodies import shown_bytes
+from looker.target.effort import check, checked, expect
 from looker.target.matchers import Matcher, SelectorError, parse_vector_selector, quote
+from looker.target.memory import LoanError
 from looker.target.prometheus_json import (
     error_json,
     labels_json,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from looker.target.config import TargetConfig
     from looker.target.damage import AnswerDamage
     from looker.target.matchers import Labels
+    from looker.target.memory import Loan
     from looker.target.series_store import SeriesStore
 
 LOOKBACK_MS = 300_000
@@ -38,10 +42,20 @@ MAX_POINTS = 11_000
 _MAX_SELECTED_POINTS = 50_000_000
 _STALE = np.uint64(0x7FF0000000000002)
 _JSON = "application/json"
-_RANGE = re.compile(r"(.*)\[([^\]]*)(\]?)\s*", re.DOTALL)
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?\s*")
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _EVER_MS = 1 << 62
+_QUOTED_END = frozenset("\"'`}")  # stands behind a bracket that is in a value
+_POINT_S = 2e-6  # of each sample of an answer, roughly
+_POINT_BYTES = 400  # of each sample of an answer, in all copies of its text
+_TOO_MANY = Answer(
+    422,
+    error_json(
+        "execution",
+        "query processing would load too many samples into memory in query execution",
+    ),
+    _JSON,
+)
 
 
 class SeriesQueries:
@@ -63,14 +77,28 @@ class SeriesQueries:
 
     def query(self, request: Request) -> Answer:
         """Answer at one instant: ``selector[range]`` raw, a bare selector as a vector."""
+        return self._lent(request, self._instant)
+
+    def query_range(self, request: Request) -> Answer:
+        """Answer at every step: each series' newest sample of the five minutes before."""
+        return self._lent(request, self._steps)
+
+    def _lent(self, request: Request, respond: Callable[[Request, Loan], Answer]) -> Answer:
+        """Answer with memory on loan; what is more is refused in Prometheus' words."""
+        try:
+            with self._store.budget.loan() as loan:
+                return respond(request, loan)
+        except LoanError:
+            return _TOO_MANY
+
+    def _instant(self, request: Request, loan: Loan) -> Answer:
         try:
             text = request.parameters.get("query", "")
             at_ms = _time_ms(request, "time", self._clock.wall_ns() // 1_000_000)
             if _NUMBER.fullmatch(text):
                 return Answer(200, scalar(float(text), at_ms, self._style), _JSON)
-            ranged = _RANGE.fullmatch(text)
-            range_ms = None if ranged is None else _range_ms(ranged, text)
-            matchers = _selector(text if ranged is None else ranged.group(1))
+            selector, range_ms = _ranged(text)
+            matchers = _selector(selector)
         except ValueError as error:
             return _bad(str(error))
         if range_ms is not None:
@@ -79,10 +107,12 @@ class SeriesQueries:
             if self._damage is not None:
                 cache_control = request.headers.get("cache-control", "")
                 samples = self._damage.samples(samples, cache_control)
+            loan.more(_answer_bytes(samples.labels, len(samples.times_ms)))
             return Answer(200, matrix(samples, self._style), _JSON)
         samples = self._store.query(
             request.tenant, matchers, at_ms - LOOKBACK_MS + self._open, at_ms + 1
         )
+        loan.more(_answer_bytes(samples.labels, len(samples.counts)))
         last = np.cumsum(samples.counts) - 1
         newest = replace(
             samples,
@@ -92,8 +122,7 @@ class SeriesQueries:
         )
         return Answer(200, vector(_fresh(newest), at_ms, self._style), _JSON)
 
-    def query_range(self, request: Request) -> Answer:
-        """Answer at every step: each series' newest sample of the five minutes before."""
+    def _steps(self, request: Request, loan: Loan) -> Answer:
         try:
             matchers = _selector(request.parameters.get("query", ""))
             start_ms, stop_ms = _time_ms(request, "start", None), _time_ms(request, "end", None)
@@ -112,14 +141,14 @@ class SeriesQueries:
         )
         steps = np.arange(start_ms, stop_ms + 1, step_ms, dtype=np.int64)
         if len(steps) * len(samples.counts) > _MAX_SELECTED_POINTS:
-            body = error_json("execution", "query processing would load too many samples")
-            return Answer(422, body, _JSON)
+            return _TOO_MANY
+        loan.more(_answer_bytes(samples.labels, len(steps) * len(samples.counts)))
         return Answer(200, matrix(self._stepped(samples, steps), self._style), _JSON)
 
     def _stepped(self, samples: Samples, steps: NDArray[np.int64]) -> Samples:
         """Repeat each series' newest sample at every step that it reaches."""
         picked, stamps, counts, at = [], [], [], 0
-        for n in samples.counts.tolist():
+        for n in checked(samples.counts.tolist()):
             times = samples.times_ms[at : at + n]
             newest = np.searchsorted(times, steps, "right") - 1
             age = steps - times[np.maximum(newest, 0)]
@@ -142,7 +171,9 @@ class SeriesQueries:
 
     def labels(self, request: Request) -> Answer:
         """List the names of labels."""
-        return self._catalog(request, lambda found: {n for labels in found for n, _ in labels})
+        return self._catalog(
+            request, lambda found: {n for labels in checked(found) for n, _ in labels}
+        )
 
     def label_values(self, request: Request) -> Answer:
         """List the values of one label, named in the path."""
@@ -150,7 +181,7 @@ class SeriesQueries:
         if _NAME.fullmatch(name) is None:
             return _bad(f"invalid label name: {quote(name)}")
         return self._catalog(
-            request, lambda found: {v for labels in found for n, v in labels if n == name}
+            request, lambda found: {v for labels in checked(found) for n, v in labels if n == name}
         )
 
     def series(self, request: Request) -> Answer:
@@ -166,12 +197,21 @@ class SeriesQueries:
         show: Callable[[Any], str] = string_json,
     ) -> Answer:
         """Find the series that any selector means (all, without any) and show a part of them."""
+        return self._lent(request, lambda request, loan: self._listed(request, loan, pick, show))
+
+    def _listed(
+        self,
+        request: Request,
+        loan: Loan,
+        pick: Callable[[list[Labels]], Iterable[Any]],
+        show: Callable[[Any], str],
+    ) -> Answer:
         try:
             start_ms = _time_ms(request, "start", -_EVER_MS)
             stop_ms = _time_ms(request, "end", _EVER_MS)
             every: list[tuple[Matcher, ...]] = [()]
             if request.matches:
-                every = [_selector(text, "match[]") for text in request.matches]
+                every = [_selector(text, "match[]") for text in checked(request.matches)]
         except ValueError as error:
             return _bad(str(error))
         if stop_ms < start_ms:
@@ -181,8 +221,16 @@ class SeriesQueries:
             found |= dict.fromkeys(
                 self._store.find(request.tenant, matchers, start_ms, stop_ms + 1)
             )
-        shown = ",".join(show(one) for one in sorted(pick(list(found))))
+            check()
+        loan.more(shown_bytes(found))
+        shown = ",".join(show(one) for one in checked(sorted(pick(list(found)))))
         return Answer(200, f'{{"status":"success","data":[{shown}]}}'.encode(), _JSON)
+
+
+def _answer_bytes(labels: Iterable[Labels], n_points: int) -> int:
+    """Return the bytes that an answer of so many samples takes; EffortError."""
+    expect(_POINT_S * n_points)
+    return _POINT_BYTES * n_points + shown_bytes(labels)
 
 
 def _bad(message: str) -> Answer:
@@ -215,15 +263,28 @@ def _selector(text: str, parameter: str = "query") -> tuple[Matcher, ...]:
         ) from None
 
 
-def _range_ms(match: re.Match[str], text: str) -> int:
-    """Parse the range behind a selector; ValueError with Prometheus' text."""
-    range_ms = duration_ms(match.group(2).strip())
-    if range_ms is None or range_ms == 0 or not match.group(3):
+def _ranged(text: str) -> tuple[str, int | None]:
+    """Split ``selector[range]``: (selector, range in ms or None); ValueError in Prometheus' words.
+
+    A bracket may stand in a quoted value as well: the range is what the last one begins, if it
+    ends the text.
+    """
+    bare = text.rstrip()
+    at = bare.rfind("[")
+    if at < 0:
+        return text, None
+    inside = bare[at + 1 :]
+    closed = inside.endswith("]")
+    given = inside.removesuffix("]")
+    if "]" in given or not _QUOTED_END.isdisjoint(given):
+        return text, None
+    range_ms = duration_ms(given.strip())
+    if range_ms is None or range_ms == 0 or not closed:
         unit = "missing unit character in duration"
-        said = unit if not match.group(3) else f"not a valid duration string: {match.group(2)!r}"
-        column = len(text) + 1 if not match.group(3) else match.start(2) + 1
+        said = f"not a valid duration string: {given!r}" if closed else unit
+        column = at + 2 if closed else len(text) + 1
         raise ValueError(f'invalid parameter "query": 1:{column}: parse error: {said}')
-    return range_ms
+    return bare[:at], range_ms
 
 
 def _time_ms(request: Request, name: str, default: int | None) -> int:
@@ -235,7 +296,7 @@ def _time_ms(request: Request, name: str, default: int | None) -> int:
     ns = rfc3339_ns(text) if ns is None else ns
     if ns is None:
         raise ValueError(f'invalid parameter "{name}": cannot parse "{text}" to a valid timestamp')
-    return ns // 1_000_000
+    return within(ns // 1_000_000)
 
 
 def _step_ms(text: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,16 +11,21 @@ from google.protobuf.message import DecodeError as ProtobufError
 from looker.errors import DecodeError
 from looker.target import xor_chunks
 from looker.target.answers import Answer, plain_error
-from looker.target.matchers import Matcher
+from looker.target.bodies import lend_for_protobuf, uncompressed
+from looker.target.effort import checked
+from looker.target.matchers import Matcher, validated
+from looker.target.memory import LoanError
+from looker.target.patterns import PatternError
 from looker.target.series_labels import encode
 from looker.wire.columns import varint, varint_words
 from looker.wire.proto.prometheus_pb2 import ReadRequest
-from looker.wire.snappy import compress, decompress
+from looker.wire.snappy import compress
 
 if TYPE_CHECKING:
     from looker.target.answers import Request
     from looker.target.config import TargetConfig
     from looker.target.damage import AnswerDamage
+    from looker.target.memory import Loan
     from looker.target.series_store import Samples, SeriesStore
 
 MAX_UNCOMPRESSED_BYTES = 1 << 31
@@ -30,6 +34,8 @@ _STREAMED = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadRespon
 _STAMP_BYTES = 6  # varint of milliseconds between 2004 and 2109
 _LEAST_STAMP, _STAMP_LIMIT = 1 << 35, 1 << 42
 _SAMPLE_BYTES = 12 + _STAMP_BYTES
+_TAKEN_BYTES = 150  # of each sample, in columns and in all copies of its encoding
+_MESSAGE_BYTES = 300  # of each sample of a series that the protobuf library encodes
 
 
 class RemoteRead:
@@ -50,15 +56,29 @@ class RemoteRead:
     def read(self, request: Request) -> Answer:
         """Answer one request."""
         try:
-            message = ReadRequest.FromString(decompress(request.body, MAX_UNCOMPRESSED_BYTES))
-            found = [self._query(request.tenant, query) for query in message.queries]
-            if self._damage is not None:
-                cache_control = request.headers.get("cache-control", "")
-                found = [self._damage.samples(one, cache_control) for one in found]
+            with self._store.budget.loan() as loan:
+                return self._answer(request, loan)
         except DecodeError as error:
             return plain_error(400, str(error) if self._verbose else "snappy: corrupt input")
-        except (ProtobufError, UnicodeDecodeError, re.error, IndexError) as error:
+        except (ProtobufError, UnicodeDecodeError, PatternError, IndexError) as error:
             return plain_error(400, str(error))
+        except LoanError as error:
+            return plain_error(
+                400, f"exceeded sample limit ({error.lendable_bytes // _TAKEN_BYTES})"
+            )
+
+    def _answer(self, request: Request, loan: Loan) -> Answer:
+        body = uncompressed(request.body, MAX_UNCOMPRESSED_BYTES, loan)
+        lend_for_protobuf(body, loan)
+        message = ReadRequest.FromString(body)
+        found = []
+        for query in checked(message.queries):
+            samples = self._query(request.tenant, query)
+            loan.more(_answer_bytes(samples))
+            found.append(samples)
+        if self._damage is not None:
+            cache_control = request.headers.get("cache-control", "")
+            found = [self._damage.samples(one, cache_control) for one in found]
         accepted = list(message.accepted_response_types)
         if self._streams and accepted[:1] == [ReadRequest.STREAMED_XOR_CHUNKS]:
             body = b"".join(xor_chunks.frames(one, i) for i, one in enumerate(found))
@@ -67,9 +87,9 @@ class RemoteRead:
         return Answer(200, body, "application/x-protobuf", self._headers)
 
     def _query(self, tenant: str, query: Any) -> Samples:
-        matchers = [Matcher(m.name, _OPERATORS[m.type], m.value) for m in query.matchers]
-        for matcher in matchers:
-            matcher.validate()
+        matchers = validated(
+            [Matcher(m.name, _OPERATORS[m.type], m.value) for m in checked(query.matchers)]
+        )
         external = dict(self._external)
         # What asks for an external label means the series that do not have it themselves.
         inner = [
@@ -87,6 +107,12 @@ class RemoteRead:
             tuple(sorted((dict(self._external) | dict(own)).items())) for own in samples.labels
         ]
         return replace(samples, labels=labels, blobs=[encode(own) for own in labels])
+
+
+def _answer_bytes(samples: Samples) -> int:
+    """Return what samples and the answer that is made of them take, at most."""
+    n_bytes = _TAKEN_BYTES * len(samples.times_ms) + sum(6 * len(blob) for blob in samples.blobs)
+    return n_bytes + _MESSAGE_BYTES * int(samples.counts.max(initial=0))
 
 
 def query_result(samples: Samples) -> bytes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 5.0
+_SWITCH_INTERVAL_S = 0.0005
 _log = logging.getLogger(__name__)
 
 
@@ -38,12 +39,15 @@ def _serve(
 ) -> None:
     """Serve until one of the signals comes."""
     import asyncio  # noqa: PLC0415
+    import sys  # noqa: PLC0415
 
     import uvloop  # noqa: PLC0415
 
     from looker.target.server import Target, listening  # noqa: PLC0415
 
     target = Target(config)
+    # what takes long is done beside the event loop, which is to have its turn soon
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
     async def serve() -> None:
         done = asyncio.Event()

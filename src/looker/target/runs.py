@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from looker.target.effort import expect
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     Offsets = NDArray[np.int64]
     Dedupe = Callable[[Offsets, Offsets, Offsets, Offsets], Offsets | None]
+
+_SORT_S = 1e-7  # of each record, roughly: it cannot be interrupted
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +102,13 @@ class Runs:
     def sorted_runs(self) -> list[Run]:
         """Sort what is pending, merge, and return the runs, the oldest first."""
         if self._pending:
+            expect(_SORT_S * sum(len(part[0]) for part in self._pending))
             columns = [np.concatenate(parts) for parts in zip(*self._pending, strict=True)]
-            self._pending.clear()
+            # what fails on the way costs nothing of what was taken
             self._runs.append(self._sort(columns))
+            self._pending.clear()
         while len(self._runs) > 1 and len(self._runs[-2].times) < 2 * len(self._runs[-1].times):
+            expect(_SORT_S * sum(len(run.times) for run in self._runs[-2:]))
             self._runs[-2:] = [self._merge(*self._runs[-2:])]
         return self._runs
 

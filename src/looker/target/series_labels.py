@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from looker.errors import DecodeError
+from looker.target.effort import expect
 from looker.wire.layout import mask_labels
 
 if TYPE_CHECKING:
     from looker.target.matchers import Labels
+
+
+_PARSE_S = 2e-7  # of each byte of a label blob, roughly
 
 
 class DuplicateLabelError(DecodeError):
@@ -62,7 +66,11 @@ def _require_utf8(joined: bytes) -> None:
 
 
 def parse(blob: bytes) -> Labels:
-    """Decode a label blob: sorted, without empty values; DecodeError for a name given twice."""
+    """Decode a label blob: sorted, without empty values; DecodeError for a name given twice.
+
+    EffortError where it is too long to be done at once.
+    """
+    expect(_PARSE_S * len(blob))
     from google.protobuf.message import DecodeError as ProtobufError  # noqa: PLC0415
 
     from looker.wire.proto.prometheus_pb2 import TimeSeries  # noqa: PLC0415

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from looker.target.append_rules import NEVER, strict
-from looker.target.label_index import LabelIndex
-from looker.target.memory import PUSH_BYTES
+from looker.target.effort import checked
+from looker.target.label_index import LABEL_BYTES as INDEXED_BYTES
+from looker.target.label_index import NAME_BYTES, PAIR_BYTES, LabelIndex
+from looker.target.memory import PUSH_BYTES, MemoryLimitError
 from looker.target.runs import Runs, ranges
 from looker.target.series_labels import canonical, parse
 
@@ -22,14 +24,20 @@ if TYPE_CHECKING:
     from looker.target.damage import StoreDamage
     from looker.target.matchers import Labels, Matcher
     from looker.target.memory import Budget
+    from looker.target.runs import Run
     from looker.wire.decode import SeriesColumns
 
     Offsets = NDArray[np.int64]
     Bits = NDArray[np.uint64]
+    _Part = tuple[Run, Offsets, Offsets, Offsets]
     Rule = Callable[["Owner", Offsets, SeriesColumns], Batch]
 
 SAMPLE_BYTES = 24  # series, time, value
-SERIES_BYTES = 1000  # Python objects of one series, besides its label text
+SERIES_BYTES = 600  # Python objects of one series, besides its labels
+TENANT_BYTES = 4000
+LABEL_BYTES = NAME_BYTES + PAIR_BYTES + INDEXED_BYTES
+"""The most that a label takes once it is indexed."""
+TAKEN_BYTES = 64  # of each sample that a query takes, while they are put in order
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,8 @@ class Owner:
         self.latest_bits = np.empty(0, np.uint64)
         self.newest_ms: int | None = None  # of all series, where a rule asks for it
         self.runs = Runs()
+        self.reserved_bytes = 0
+        """Set aside for series that are not indexed yet: at most what they will take."""
 
     def reserve(self, n: int) -> None:
         """Make room for ``n`` series in the columns of latest samples."""
@@ -67,10 +77,18 @@ class Owner:
             self.latest_ms = np.append(self.latest_ms, np.full(more, NEVER))
             self.latest_bits = np.append(self.latest_bits, np.zeros(more, np.uint64))
 
-    def select(self, matchers: Sequence[Matcher]) -> Offsets:
+    def index_all(self, budget: Budget) -> None:
+        """Index what came since the last query; what that takes is then known."""
+        for blob in checked(self.blobs[len(self.index.labels) :]):
+            labels = parse(blob)
+            n_bytes, most = self.index.cost((labels,)), _most_bytes(blob)
+            self.index.add(labels)
+            self.reserved_bytes -= most
+            budget.held_bytes -= most - n_bytes
+
+    def select(self, matchers: Sequence[Matcher], budget: Budget) -> Offsets:
         """Index what came since the last query, and search."""
-        for blob in self.blobs[len(self.index.labels) :]:
-            self.index.add(parse(blob))
+        self.index_all(budget)
         return self.index.select(matchers)
 
 
@@ -98,7 +116,7 @@ class SeriesStore:
     def __init__(
         self, budget: Budget, rule: Rule = strict, damage: StoreDamage | None = None
     ) -> None:
-        self._budget = budget
+        self.budget = budget
         self._rule = rule
         self._damage = damage
         self._tenants: dict[str, Owner] = {}
@@ -134,8 +152,12 @@ class SeriesStore:
         """Store a request's new series and the samples to append; MemoryLimitError."""
         owner = draft.owner
         labels_bytes = sum(SERIES_BYTES + 4 * len(blob) for blob in draft.fresh)
+        if draft.tenant not in self._tenants:
+            labels_bytes += TENANT_BYTES + len(draft.tenant)
         stored = batch if self._damage is None else self._damage.samples(batch)
-        self._budget.take(PUSH_BYTES + len(stored.times) * SAMPLE_BYTES + labels_bytes)
+        reserved_bytes = sum(map(_most_bytes, draft.added))
+        self._take(PUSH_BYTES + len(stored.times) * SAMPLE_BYTES + labels_bytes + reserved_bytes)
+        owner.reserved_bytes += reserved_bytes
         self._tenants[draft.tenant] = owner
         owner.numbers.update(draft.fresh)
         owner.blobs += draft.added
@@ -147,6 +169,17 @@ class SeriesStore:
             newest = int(batch.times.max())
             owner.newest_ms = newest if owner.newest_ms is None else max(owner.newest_ms, newest)
 
+    def _take(self, n_bytes: int) -> None:
+        """Count bytes as held, if need be after what is set aside is known; MemoryLimitError."""
+        try:
+            self.budget.take(n_bytes)
+        except MemoryLimitError:
+            if not any(owner.reserved_bytes for owner in self._tenants.values()):
+                raise
+            for owner in self._tenants.values():
+                owner.index_all(self.budget)
+            self.budget.take(n_bytes)
+
     def find(
         self, tenant: str, matchers: Sequence[Matcher], start_ms: int, stop_ms: int
     ) -> list[Labels]:
@@ -154,7 +187,7 @@ class SeriesStore:
         owner = self._tenants.get(tenant)
         if owner is None:
             return []
-        numbers = owner.select(matchers)
+        numbers = owner.select(matchers, self.budget)
         hits = [run.segments(numbers, start_ms, stop_ms)[0] for run in owner.runs.sorted_runs()]
         found = np.unique(np.concatenate([np.zeros(0, np.int64), *hits]))
         return [owner.index.labels[number] for number in numbers[found].tolist()]
@@ -162,24 +195,23 @@ class SeriesStore:
     def query(
         self, tenant: str, matchers: Sequence[Matcher], start_ms: int, stop_ms: int
     ) -> Samples:
-        """Take all samples of a time range [start, stop) of the series that match."""
+        """Take all samples of a time range [start, stop) of the series that match.
+
+        LoanError where they take too much memory.
+        """
         owner = self._tenants.get(tenant)
         nothing = Samples([], [], np.zeros(0, np.int64), np.zeros(0, np.int64), _no_bits())
         if owner is None:
             return nothing
-        numbers = owner.select(matchers)
-        gathered = []
-        for run in owner.runs.sorted_runs():
-            ranks, begins, ends = run.segments(numbers, start_ms, stop_ms)
-            at = ranges(begins, ends)
-            gathered.append((np.repeat(ranks, ends - begins), run.times[at], run.columns[0][at]))
-        if not gathered:
+        numbers = owner.select(matchers, self.budget)
+        parts = [
+            (run, *run.segments(numbers, start_ms, stop_ms)) for run in owner.runs.sorted_runs()
+        ]
+        n_samples = sum(int((ends - begins).sum()) for _, _, begins, ends in parts)
+        if not n_samples:
             return nothing
-        ranks, times, bits = (np.concatenate(parts) for parts in zip(*gathered, strict=True))
-        if bool((ranks[1:] < ranks[:-1]).any()):
-            # Runs ascend in time, so a stable sort by series keeps each in time order.
-            order = np.argsort(ranks, kind="stable")
-            ranks, times, bits = ranks[order], times[order], bits[order]
+        with self.budget.loan(TAKEN_BYTES * n_samples):
+            ranks, times, bits = _gathered(parts)
         found, counts = np.unique(ranks, return_counts=True)
         chosen = numbers[found].tolist()
         return Samples(
@@ -189,6 +221,28 @@ class SeriesStore:
             times,
             bits,
         )
+
+
+def _most_bytes(blob: bytes) -> int:
+    """Return the most that a series with these labels takes in an index.
+
+    Each of its labels has a tag, and its name another one, which are newlines.
+    """
+    return LABEL_BYTES * ((blob.count(b"\n") + 1) // 2)
+
+
+def _gathered(parts: Sequence[_Part]) -> tuple[Offsets, Offsets, Bits]:
+    """Take the samples of segments, by series and time: (ranks, times, bits)."""
+    gathered = []
+    for run, ranks, begins, ends in parts:
+        at = ranges(begins, ends)
+        gathered.append((np.repeat(ranks, ends - begins), run.times[at], run.columns[0][at]))
+    ranks, times, bits = (np.concatenate(column) for column in zip(*gathered, strict=True))
+    if bool((ranks[1:] < ranks[:-1]).any()):
+        # Runs ascend in time, so a stable sort by series keeps each in time order.
+        order = np.argsort(ranks, kind="stable")
+        ranks, times, bits = ranks[order], times[order], bits[order]
+    return ranks, times, bits
 
 
 def _no_bits() -> Bits:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 from urllib.parse import parse_qsl, unquote
 
 import uvloop
@@ -16,24 +16,32 @@ from looker.clock import SystemClock
 from looker.errors import TargetError
 from looker.target.answers import GET, Answer, RefusedError, Request, plain_error
 from looker.target.append_rules import prometheus, strict
+from looker.target.bodies import lend_for_form
 from looker.target.config import TargetConfig
+from looker.target.connections import Connections
 from looker.target.damage import AnswerDamage, StoreDamage
+from looker.target.effort import EffortError, Limited
 from looker.target.fault_requests import FaultyRequests
 from looker.target.faults import Faults
 from looker.target.http import HttpProtocol
 from looker.target.loki_api import LokiApi
 from looker.target.loki_store import LokiStore
-from looker.target.memory import Budget, MemoryLimitError
+from looker.target.loki_texts import TIMED_OUT
+from looker.target.memory import Budget, LoanError, MemoryLimitError
 from looker.target.metrics_page import Counters, page
 from looker.target.own_process import own_process
 from looker.target.prometheus_api import PrometheusApi
+from looker.target.prometheus_json import error_json
 from looker.target.series_store import SeriesStore
+from looker.target.working import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from looker.clock import Clock
     from looker.target.answers import Routes
+    from looker.target.http import Body
+    from looker.target.memory import Loan
 
     Interceptor = Callable[[str, bytes, int, bytes], tuple[int, bytes]]
 
@@ -48,7 +56,9 @@ _PUSHES = {
     "/prometheus/api/v1/write": 204,
     "/prometheus/api/v1/push": 200,
 }
-_SPARED = ("/ready", "/buildinfo", "/metrics", "/healthy")
+_MAX_FORM_BYTES = 10 << 20  # as Go's net/http has it
+_SPARED = ("/ready", "/buildinfo", "/metrics", "/healthy")  # these touch no store
+_AT_ONCE_S = 0.1  # what takes longer is begun anew beside the event loop
 _log = logging.getLogger(__name__)
 
 
@@ -89,6 +99,7 @@ class Target:
         logs = LokiStore(budget, stored, keeps_duplicates=doubles)
         self.store = Stores(budget, logs, SeriesStore(budget, rule, stored))
         self._interceptor = interceptor
+        self._worker = Worker()
         at = clock or SystemClock()
         self.counters = Counters()
         product = config.product
@@ -122,21 +133,52 @@ class Target:
             return None  # the header has to be looked at
         return self._discarded.get(path)
 
+    @overload
+    def answer(self, method: str, target: str, headers: dict[str, str], body: Body) -> Answer: ...
+
+    @overload
     def answer(
-        self, method: str, target: str, headers: dict[str, str], body: bytes | bytearray
-    ) -> Answer:
-        """Answer one request; ``target`` is the path with its query, header names are lower."""
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: Body,
+        later: Callable[[Answer], None],
+    ) -> Answer | None: ...
+
+    def answer(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: Body,
+        later: Callable[[Answer], None] | None = None,
+    ) -> Answer | None:
+        """Answer one request; ``target`` is the path with its query, header names are lower.
+
+        Where ``later`` is given and it takes long, None: another thread goes on, and ``later`` is
+        called with the answer by the running loop. Faults are injected in the order of requests,
+        so with them nothing is done later.
+        """
         path, _, query = target.partition("?")
 
-        def respond() -> Answer:
-            return self._respond(method, path, query, headers, body)
+        def respond(*, at_once: bool = False) -> Answer:
+            return self._respond(method, path, query, headers, body, at_once=at_once)
 
-        if self._faulty is None:
-            answer = respond()
-        elif method == "POST" and path in self._discarded:
-            answer = self._faulty.push(self._discarded[path], respond)
-        else:
-            answer = self._faulty.query(respond)
+        if self._faulty is not None:
+            if method == "POST" and path in self._discarded:
+                return self._told(path, body, self._faulty.push(self._discarded[path], respond))
+            return self._told(path, body, self._faulty.query(respond))
+        if later is None or path.endswith(_SPARED):
+            return self._told(path, body, respond())
+        if not self._worker.n_jobs:
+            with contextlib.suppress(EffortError):
+                return self._told(path, body, respond(at_once=True))
+        self._worker.do(respond, lambda answer: later(self._told(path, body, answer)))
+        return None
+
+    def _told(self, path: str, body: Body, answer: Answer) -> Answer:
+        """Count an answer, and let the interceptor change it."""
         self.counters.answered[answer.status] += 1
         if answer.drop_after_s is not None:
             return answer
@@ -146,21 +188,56 @@ class Target:
         return answer
 
     def _respond(
-        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | bytearray
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        body: Body,
+        *,
+        at_once: bool,
     ) -> Answer:
-        """Answer one request, whatever happens."""
+        """Answer one request, whatever happens; EffortError where that is not done at once."""
+        limit_s = _AT_ONCE_S if at_once else self.config.query_timeout_s
         try:
-            return self._route(method, path, query, headers, body)
-        except RefusedError as refused:
-            return refused.answer
-        except MemoryLimitError as error:
-            return plain_error(507, str(error))
+            with Limited(limit_s, at_once=at_once):
+                return self._route(method, path, query, headers, body)
+        except (RefusedError, MemoryLimitError, LoanError, MemoryError) as error:
+            return self._refused(error)
+        except EffortError:
+            if at_once:
+                raise
+            return self._timed_out(path)
         except Exception as error:  # noqa: BLE001 - answered by a 500
             _log.exception("%s %s", method, path)
             return plain_error(500, f"looker target: internal error: {error!r}")
 
+    @staticmethod
+    def _refused(error: Exception) -> Answer:
+        """Answer a request that is none, or for which there is not enough memory."""
+        match error:
+            case RefusedError():
+                return error.answer
+            case MemoryLimitError():
+                return plain_error(507, str(error))
+            case LoanError():
+                return plain_error(413 if error.ever else 503, str(error))
+            case _:
+                return plain_error(503, "looker target: out of memory")
+
+    def _timed_out(self, path: str) -> Answer:
+        """Refuse a request that takes too long, in the server's words."""
+        if path in _PUSHES:
+            limit_s = self.config.query_timeout_s
+            said = f"looker target: this takes more than {limit_s:g} s, nothing of it was stored"
+            return plain_error(503, said)
+        if path.startswith("/loki/"):
+            return plain_error(504, TIMED_OUT, end="")
+        body = error_json("timeout", "query timed out in expression evaluation")
+        return Answer(503, body, "application/json")
+
     def _route(
-        self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | bytearray
+        self, method: str, path: str, query: str, headers: dict[str, str], body: Body
     ) -> Answer:
         route = self._routes.get(path)
         if route is None:
@@ -177,21 +254,38 @@ class Target:
             return plain_error(401, "no org id")
         if self.config.mode == "null" and path in self._discarded:
             return self._discarded[path]
-        pairs = parse_qsl(query, keep_blank_values=True)
-        if headers.get("content-type", "").partition(";")[0] == _FORM:
-            form = bytes(body).decode(errors="replace")
-            pairs += parse_qsl(form, keep_blank_values=True)
+        pairs = parse_qsl(query, keep_blank_values=True) if query else []
+        if headers.get("content-type", "").partition(";")[0] != _FORM:
+            return respond(self._request(method, path, pairs, headers, body, tenant))
+        with self.store.budget.loan() as loan:
+            pairs += _form(body, loan)
+            return respond(self._request(method, path, pairs, headers, body, tenant))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        pairs: list[tuple[str, str]],
+        headers: dict[str, str],
+        body: Body,
+        tenant: str,
+    ) -> Request:
         matches = tuple([value for name, value in pairs if name in {"match[]", "match"}])
         if not (tenant and self._own_tenants):
             tenant = DEFAULT_TENANT
         path = unquote(path) if "%" in path else path
-        request = Request(method, path, headers, dict(pairs), body, tenant, matches)
-        return respond(request)
+        return Request(method, path, headers, dict(pairs), body, tenant, matches)
 
 
-async def _listen(
-    target: Target, connections: set[asyncio.Transport]
-) -> tuple[asyncio.Server, str]:
+def _form(body: Body, loan: Loan) -> list[tuple[str, str]]:
+    """Take a form apart; RefusedError for one that Go would not take either, LoanError."""
+    if len(body) > _MAX_FORM_BYTES:
+        raise RefusedError(plain_error(413, "http: POST too large"))
+    lend_for_form(body, loan)
+    return parse_qsl(bytes(body).decode(errors="replace"), keep_blank_values=True)
+
+
+async def _listen(target: Target, connections: Connections) -> tuple[asyncio.Server, str]:
     """Open the target's socket: (server, URL); TargetError where it cannot be opened."""
     config = target.config
     try:
@@ -208,14 +302,14 @@ async def _listen(
 @contextlib.asynccontextmanager
 async def listening(target: Target) -> AsyncIterator[str]:
     """Serve ``target`` within the running loop; yields its URL. Raises TargetError."""
-    connections: set[asyncio.Transport] = set()
+    connections = Connections(target.store.budget)
     server, url = await _listen(target, connections)
+    connections.watch()
     try:
         yield url
     finally:
         server.close()
-        for connection in list(connections):
-            connection.abort()
+        connections.close()
         await server.wait_closed()
         await asyncio.sleep(0)  # lets the aborted connections end
 

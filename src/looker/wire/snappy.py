@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 _LEAST_SCRATCH_BYTES: Final = 1 << 16
-_MAX_EXPANSION: Final = 22
+_MOST_SCRATCH_BYTES: Final = 1 << 26
+MAX_EXPANSION: Final = 22
 """The densest element is a copy of 64 bytes in 3."""
 
 
 class _Scratch(threading.local):
-    """Room for the longest compressed body so far, of one thread."""
+    """Room for the longest compressed body so far, unless that is huge, of one thread."""
 
     def __init__(self) -> None:
         self.room = bytearray(_LEAST_SCRATCH_BYTES)
@@ -37,9 +38,11 @@ def compress(body: Buffer) -> memoryview:
     filled with zeros first, and would stay so long for as long as the body lives.
     """
     longest = cramjam.snappy.compress_raw_max_len(body)
-    if longest > len(_scratch.room):
-        _scratch.room = bytearray(longest)
     room = _scratch.room
+    if longest > len(room):
+        room = bytearray(longest)
+        if longest <= _MOST_SCRATCH_BYTES:
+            _scratch.room = room
     n_bytes = cramjam.snappy.compress_raw_into(body, room)
     return memoryview(bytes(memoryview(room)[:n_bytes]))
 
@@ -59,7 +62,7 @@ def decompress(body: Buffer, max_bytes: int) -> bytes:
     length = uncompressed_length(body)
     if length > max_bytes:
         raise DecodeError(f"a snappy block claims {length} bytes, more than {max_bytes} allowed")
-    if length > _MAX_EXPANSION * len(body):
+    if length > MAX_EXPANSION * len(body):
         # before as much is set aside
         raise DecodeError(f"a snappy block of {len(body)} bytes claims {length}")
     try:
