@@ -28,6 +28,7 @@ _PER_CHAR, _PER_WIDE_CHAR = 3, 7
 _PER_PARAMETER, _PER_ESCAPE = 300, 150
 _PER_SHOWN, _PER_SHOWN_CHAR = 1000, 10
 _BLOCK_BYTES = 1 << 20
+_SHORT_BYTES = 1 << 16  # what is decompressed to less is as nothing beside what that is decoded to
 _DECODE_S, _PARSE_S, _UNQUOTE_S = (
     3e-9,
     2e-8,
@@ -41,7 +42,7 @@ def uncompressed(body: Body, max_bytes: int, loan: Loan) -> bytes:
     EffortError where it is too long to be done at once.
     """
     claimed = uncompressed_length(body)
-    if claimed <= max_bytes:
+    if _SHORT_BYTES < claimed <= max_bytes:
         expect(_DECODE_S * claimed)
         # there are two copies for a moment
         loan.more(2 * min(claimed, MAX_EXPANSION * len(body)))

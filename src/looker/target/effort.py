@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -20,8 +21,9 @@ class EffortError(Exception):
 
 
 class _Deadline(threading.local):
-    """The deadline of the request that a thread is at, by its CPU time; None without one."""
+    """How long a thread may be at its request: seconds, and CPU time; None where not yet known."""
 
+    seconds: float = 0.0
     cpu_s: float | None = None
     at_once = False
 
@@ -32,8 +34,9 @@ _deadline = _Deadline()
 class Limited:
     """Lets what this thread does in a block take so many seconds of CPU time; 0 is no limit.
 
-    Its CPU time: on a busy host the same requests are answered as on an idle one. ``at_once``
-    tells that what takes longer is begun anew where it holds nobody up.
+    Its CPU time: on a busy host the same requests are answered as on an idle one. The time begins
+    with the first look at the clock, so that what is done before costs none. ``at_once`` tells that
+    what takes longer is begun anew where it holds nobody up.
     """
 
     __slots__ = ("_at_once", "_seconds")
@@ -44,18 +47,26 @@ class Limited:
 
     def __enter__(self) -> None:
         """Begin to count."""
-        _deadline.cpu_s = time.thread_time() + self._seconds if self._seconds else None
-        _deadline.at_once = self._at_once
+        _deadline.seconds, _deadline.at_once = self._seconds, self._at_once
 
     def __exit__(self, *error: object) -> None:
         """Count no more."""
-        _deadline.cpu_s = None
-        _deadline.at_once = False
+        _deadline.seconds, _deadline.cpu_s, _deadline.at_once = 0.0, None, False
+
+
+def _left_s() -> float:
+    """Return how much time is left."""
+    if not _deadline.seconds:
+        return math.inf
+    now_s = time.thread_time()
+    if _deadline.cpu_s is None:
+        _deadline.cpu_s = now_s + _deadline.seconds
+    return _deadline.cpu_s - now_s
 
 
 def check() -> None:
     """Raise EffortError if the time is over."""
-    if _deadline.cpu_s is not None and time.thread_time() > _deadline.cpu_s:
+    if _left_s() < 0:
         raise EffortError
 
 
@@ -64,16 +75,13 @@ def expect(seconds: float) -> None:
 
     It may take longer than a request may: what it does once is of use to all that follow.
     """
-    if seconds < _NEGLIGIBLE_S:
-        return
-    limit_s = _deadline.cpu_s
-    if _deadline.at_once and limit_s is not None and time.thread_time() + seconds > limit_s:
+    if seconds > _NEGLIGIBLE_S and _deadline.at_once and seconds > _left_s():
         raise EffortError
 
 
 def checked(items: Iterable[T]) -> Iterator[T]:
     """Go through items, and look at the clock now and then; EffortError."""
-    for number, item in enumerate(items):
+    for number, item in enumerate(items, 1):
         if number % _EVERY == 0:
             check()
         yield item

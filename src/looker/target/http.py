@@ -39,7 +39,8 @@ _FIRST_BYTES: Final = 4_000_000
 
 What nothing was written to yet is no memory; numpy sees to it for larger arrays that much is.
 """
-_CONNECTION_BYTES: Final = _HEAD_BYTES + 8192
+_CONNECTION_BYTES: Final = 2 * _HEAD_BYTES + 8192
+"""Of each connection: its input, and a body that is no longer than that."""
 _QUIET_TICKS: Final = 6
 """Half a minute in which nothing comes of a request, or is taken of an answer."""
 _REQUEST_TICKS: Final = 60
@@ -185,7 +186,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self.quiet_ticks = 0
         if self._head is not None and self._chunks is None:
             self._received += nbytes
-            if self._body is not None and not self._lend(self._received - self.lent_bytes):
+            if self._length > _HEAD_BYTES and not self._lend_received():
                 return
             if self._received >= self._length:
                 self._respond()
@@ -228,8 +229,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         """Take what of a body is in the input; False where more is needed, or it is refused."""
         part = min(self._filled, self._length)
         if self._body is not None:
-            if not self._lend(part):
-                return False
             self._body[:part] = np.frombuffer(self._input, np.uint8, part)
         self._received = part
         self._consume(part)
@@ -290,6 +289,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
             return False
         self._respond()
         return True
+
+    def _lend_received(self) -> bool:
+        """Have memory lent for what a body has come to; False where the request is refused."""
+        return self._body is None or self._lend(self._received - self.lent_bytes)
 
     def _lend(self, n_bytes: int) -> bool:
         """Have memory lent for what was received; False where the request is refused for it."""

@@ -56,11 +56,11 @@ def _inflate(body: Body, encoding: str, loan: Loan) -> bytearray:
     content, rest = bytearray(), body
     try:
         while rest and not inflater.eof:
-            check()
             # a part of it, and what the array sets aside as it grows
             loan.more(_PART_BYTES + _PART_BYTES // 4)
             content += inflater.decompress(rest, _PART_BYTES)
             rest = inflater.unconsumed_tail
+            check()
             if len(content) > MAX_UNCOMPRESSED_BYTES:
                 raise RefusedError(plain_error(413, "request body too large"))
     except zlib.error:
