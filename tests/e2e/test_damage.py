@@ -61,6 +61,8 @@ ALL_WELL: Final = {
     "out_of_order": 0,
     "unexpected": 0,
     "wrong_labels": 0,
+    "transient": 0,
+    "inconsistent": 0,
 }
 
 
