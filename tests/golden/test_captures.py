@@ -10,7 +10,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 import referee
-from looker.backend.api import LokiApi, QueryApi, RemoteReadApi, Target
+from looker.backend.api import LokiApi, Pushed, QueryApi, RemoteReadApi, Target
 from looker.backend.outcomes import Product, classify
 from looker.backend.transport import Answer
 from looker.errors import DecodeError, TargetError
@@ -388,5 +388,8 @@ def test_what_the_answer_to_a_push_means(name: str, ambiguous: bool) -> None:
     if found.outcome is Outcome.RATE_LIMITED:
         assert found.retry_after_s == 2.5
     for api in (LokiApi(api_target(product)), QueryApi(api_target(product))):
-        same = api.classify(answer_of(name), retry_after_s=2.5, ambiguous=ambiguous, n_samples=1)
-        assert same == found
+        pushed = Pushed(bytes(compress(b"x")), 1, again=ambiguous, retry_after_s=2.5)
+        same = api.classify(answer_of(name), pushed)
+        assert same.outcome is found.outcome
+        # what to do about it may be added
+        assert same.reason.startswith(found.reason)
