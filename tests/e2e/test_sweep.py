@@ -207,7 +207,7 @@ def test_an_ended_sweep_is_taken_up_again(tmp_path: Path, number: signal.Signals
         ("[base]\nmode = 'logs'\nn_workers = 0", "point base: --n-workers: must be from 1 to"),
         (
             "[base]\nmode = 'logs'\nn_workers = 'two'",
-            "point base: Invalid value for '--n-workers': Input should be a valid integer",
+            "point base: --n-workers: must be a whole number, not 'two'",
         ),
         ("[base]\nmode = 'logs'\nskip_read = 3", "--skip-read: must be true or false, not 3"),
         ("[base]\nmode = 'logs'\nverify = 'some'", "'some' is not one of"),
