@@ -150,12 +150,15 @@ def quoted(value: str) -> str:
 
 @cache
 def _keys(seed: int, n_keys: int) -> list[int]:
-    return [number | 1 for number in np.random.PCG64(seed).random_raw(n_keys).tolist()]
+    return [int(number) for number in np.random.PCG64(seed).random_raw(n_keys)]
 
 
-def inner_sum(time_ns: int, words: Iterable[int]) -> int:
-    keys = _keys(0x5EED_0002, 1 << 15)
-    return sum(key * word for key, word in zip(keys, (time_ns, *words), strict=False)) & MASK
+def multilinear(low_seed: int, high_seed: int, words: Sequence[int], first: int = 0) -> int:
+    """Return the sum of words times keys, and of their upper halves times keys of their own."""
+    end = first + len(words)
+    low, high = (_keys(seed, 1 << 15)[first:end] for seed in (low_seed, high_seed))
+    terms = zip(low, high, words, strict=True)
+    return sum(key * word + other * (word >> 32) for key, other, word in terms) & MASK
 
 
 def line_words(text: bytes) -> list[int]:
@@ -164,15 +167,24 @@ def line_words(text: bytes) -> list[int]:
 
 def checksum(samples: Sequence[tuple[int, Any]], first: int = 0) -> int:
     """Return the checksum of (time in ns, line or bit pattern), the first at position ``first``."""
-    total = 0
-    positions = _keys(0x5EED_0001, 1 << 15)[first:]
-    for key, (time_ns, value) in zip(positions, samples, strict=False):
+    sums = block_sums(samples, first)
+    if len(sums) == 1:
+        return sums.popitem()[1]
+    return multilinear(0x5EED_0005, 0x5EED_0006, [sums[block] for block in sorted(sums)])
+
+
+def block_sums(samples: Sequence[tuple[int, Any]], first: int = 0) -> dict[int, int]:
+    """Return what samples from position ``first`` on add to the sums of blocks, by number."""
+    sums: dict[int, int] = {}
+    for position, (_, value) in enumerate(samples, first):
         if isinstance(value, int):
             words = [value]
         else:
             words = line_words(value.encode() if isinstance(value, str) else value)
-        total += key * inner_sum(time_ns, words)
-    return total & MASK
+        block, at = divmod(position, max(1, 2**14 // len(words)))
+        added = multilinear(0x5EED_0003, 0x5EED_0004, words, at * len(words))
+        sums[block] = (sums.get(block, 0) + added) & MASK
+    return sums
 
 
 def make_content(**changed: Any) -> Content:

@@ -144,7 +144,7 @@ class Comparison:
         told: Callable[[bytes], Samples],
     ) -> None:
         self._rows = history.rows()
-        self._n_samples = history.content.n_samples
+        self._content = history.content
         self._due = due(history)
         self._compare_with = compare_with
         self._told = told
@@ -161,7 +161,7 @@ class Comparison:
             must_be_clear(error)
             return False
         # InternalError where the two proofs contradict each other
-        ledger = ChecksumLedger(self._rows, self._n_samples)
+        ledger = ChecksumLedger(self._rows, self._content)
         ledger.add(proof)
         n_proved = ledger.check(0)
         found = proof.findings

@@ -26,6 +26,7 @@ from looker.model.url import redacted
 from looker.observe.environment import usable_cores
 from looker.verify.ledger_format import LedgerError
 from looker.verify.ledger_reader import LedgerFile
+from looker.wire.checksum import Checksum
 
 if TYPE_CHECKING:
     from looker.backend.api import Target
@@ -73,7 +74,7 @@ def read_back(wanted: Wanted) -> ExitCode:
     ledger = _opened(wanted.file)
     config = _configuration(wanted, ledger)
     task = _task(wanted, ledger)
-    _warn(wanted.file, ledger)
+    _warn(wanted.file, ledger, wanted.verify)
     clock = SystemClock()
     n_samples = ledger.n_acknowledged * config.n_samples_per_fragment
     state = RunState(config, clock.wall_ns(), int(n_samples * task.sample_fraction))
@@ -111,11 +112,17 @@ def _opened(path: Path) -> LedgerFile:
         raise UsageError(_FILE, f"{path} {error}") from error
 
 
-def _warn(path: Path, ledger: LedgerFile) -> None:
-    """Say what of the run is not in the ledger."""
+def _warn(path: Path, ledger: LedgerFile, verify: VerifyMode) -> None:
+    """Say what of the run is not in the ledger, and what it cannot prove."""
     if ledger.n_ignored_bytes:
         LOG.warning(
             "%s: the last %d bytes are no whole block and are ignored", path, ledger.n_ignored_bytes
+        )
+    if ledger.head.summed_by is not Checksum and verify is VerifyMode.CHECKSUM:
+        LOG.warning(
+            "%s: is of a former format: its checksum does not see all changes, such as two signs;"
+            " --verify content does",
+            path,
         )
     if not ledger.is_closed:
         LOG.warning(

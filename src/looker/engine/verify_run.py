@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -70,7 +71,7 @@ class VerifyPhase:
         # where there is no fragment, there is nothing to complete
         report.complete = True
         for generation in ledger.generations:
-            content = Content.of(config, generation)
+            content = replace(Content.of(config, generation), summed_by=ledger.head.summed_by)
             self._reading = ReadPhase(
                 config=config,
                 target=self._target,

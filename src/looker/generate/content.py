@@ -16,6 +16,7 @@ from looker.generate.mixer import fragment_keys
 from looker.generate.values import ValueContent
 from looker.model.config import Mode, RunConfig
 from looker.model.labels import LabelScheme
+from looker.wire.checksum import Checksum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ A ledger holds it: what was written by one version is never compared with what a
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The content of one generation: seed, labels, and the form of its samples."""
+    """The content of one generation: seed, labels, the form of its samples, their checksum."""
 
     seed: int
     generation: int
@@ -42,6 +43,7 @@ class Content:
     n_samples: int
     step_ns: int
     include_time: bool = True
+    summed_by: type[Checksum] = Checksum
 
     @classmethod
     def of(cls, config: RunConfig, generation: int) -> Content:
@@ -70,6 +72,11 @@ class Content:
     ) -> NDArray[np.uint64]:
         """Return the keys of fragments (m,), uint64 (m,)."""
         return fragment_keys(self.seed, self.generation, streams, fragments)
+
+    def checksum(self) -> Checksum:
+        """Return what sums up its fragments."""
+        n_words = 1 if self.scheme.metrics else -(-self.n_chars // 8)
+        return self.summed_by.of(self.n_samples, n_words)
 
     def lines(self) -> LineContent:
         """Return what log lines hold."""

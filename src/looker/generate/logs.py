@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from looker.generate.content import SampleGrid
 from looker.generate.encoder import EncodedBatch, blocks
-from looker.wire.checksum import line_sums, time_checksums, weighted_rows
+from looker.wire.checksum import words_of_lines
 from looker.wire.columns import BLOCK_BYTES, records_of, store_digits
 from looker.wire.loki import (
     NS_PER_S,
@@ -69,6 +70,16 @@ class EntryPrefixes:
         return made
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Filling:
+    """A batch whose entries are being stored, and summed up: ``sums`` (m, blocks of a fragment)."""
+
+    batch: FragmentBatch
+    buffer: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    sums: NDArray[np.uint64]
+
+
 class LogEncoder:
     """Encodes fragments of log entries.
 
@@ -80,6 +91,7 @@ class LogEncoder:
     def __init__(self, content: Content) -> None:
         self._content = content
         self._lines = content.lines()
+        self._checksum = content.checksum()
         self._labels = stream_labels(content.scheme)
         self._layouts = [entry_layout(width, content.n_chars) for width in range(int(_MIXED))]
         self._widths = np.array([layout.width for layout in self._layouts], np.int64)
@@ -104,7 +116,8 @@ class LogEncoder:
         heads = stream_head_widths(self._labels.width, entries_bytes)
         np.cumsum(entries_bytes + heads, out=offsets[1:])
         buffer = np.empty(int(offsets[-1]), np.uint8)
-        encoded = EncodedBatch(batch, buffer, offsets, np.zeros(len(batch), np.uint64))
+        sums = np.zeros((len(batch), self._checksum.n_blocks), np.uint64)
+        encoded = _Filling(batch, buffer, offsets, sums)
         grid = SampleGrid(self._content, batch)
         for width, layout in enumerate(self._layouts):
             if bounds[width] < bounds[width + 1]:
@@ -112,7 +125,7 @@ class LogEncoder:
                 self._fill_uniform(encoded, grid, rows, layout)
         if uniform < len(batch):
             self._fill_mixed(encoded, grid, uniform, mixed_widths)
-        return encoded
+        return EncodedBatch(batch, buffer, offsets, self._checksum.of_blocks(sums))
 
     def _classes(self, batch: FragmentBatch) -> NDArray[np.uint8]:
         _, first = split_seconds(batch.start_ns)
@@ -127,7 +140,7 @@ class LogEncoder:
         return nanos_lengths(nanos)
 
     def _fill_uniform(
-        self, encoded: EncodedBatch, grid: SampleGrid, rows: slice, layout: EntryLayout
+        self, encoded: _Filling, grid: SampleGrid, rows: slice, layout: EntryLayout
     ) -> None:
         batch, offsets = encoded.batch, encoded.offsets
         n_rows = rows.stop - rows.start
@@ -148,13 +161,11 @@ class LogEncoder:
             self._fill(target, layout, prefixes[part], nanos)
             lines = target[..., len(layout.head) :]
             self._lines.store_text(lines, grid.keys[absolute], samples)
-            encoded.checksums[absolute] += weighted_rows(line_sums(lines), samples)
-            encoded.checksums[absolute] += time_checksums(
-                batch.start_ns[absolute], batch.step_ns, samples
-            )
+            words = words_of_lines(lines)
+            self._checksum.add_rows(encoded.sums[absolute], words, samples, overwrite=True)
 
     def _fill_mixed(
-        self, encoded: EncodedBatch, grid: SampleGrid, first: int, classes: NDArray[np.uint8]
+        self, encoded: _Filling, grid: SampleGrid, first: int, classes: NDArray[np.uint8]
     ) -> None:
         batch, offsets = encoded.batch, encoded.offsets
         rows = slice(first, len(batch))
@@ -168,9 +179,7 @@ class LogEncoder:
                 encoded.buffer[None, begin : begin + heads[row]],
                 batch.streams[first + row : first + row + 1],
             )
-        every = slice(0, batch.n_samples)
-        timestamps = grid.timestamps_ns(rows, every)
-        sums = np.empty(classes.shape, np.uint64)
+        timestamps = grid.timestamps_ns(rows, slice(0, batch.n_samples))
         for width in np.unique(classes).tolist():
             layout = self._layouts[width]
             chosen = np.nonzero(classes == width)
@@ -183,9 +192,8 @@ class LogEncoder:
                 lines = entries[:, len(layout.head) :]
                 self._lines.store_text_at(lines, grid.keys[rows][block[0]], block[1])
                 scatter(encoded.buffer, at[block], entries)
-                sums[block] = line_sums(lines)
-        encoded.checksums[rows] = weighted_rows(sums, every)
-        encoded.checksums[rows] += time_checksums(batch.start_ns[rows], batch.step_ns, every)
+                summed, sums = self._checksum.of_single(words_of_lines(lines), block[1])
+                np.add.at(encoded.sums[rows], (block[0], summed), sums)
 
     def _fill(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 
 from looker.generate.encoder import EncodedBatch, blocks
 from looker.model.config import NS_PER_MS
-from looker.wire.checksum import time_checksums, value_sums, weighted_rows
+from looker.wire.checksum import words_of_values
 from looker.wire.columns import BLOCK_BYTES, copy_grid
 from looker.wire.prometheus import (
     SAMPLE_BYTES,
@@ -36,6 +36,7 @@ class MetricEncoder:
         self.sample_bytes = SAMPLE_BYTES
         self.fixed_bytes = series_head_width(labels.width, (2**31 - 1) // SAMPLE_BYTES)
         self._values = content.values()
+        self._checksum = content.checksum()
 
     def encode(self, batch: FragmentBatch) -> EncodedBatch:
         """Generate and encode a batch, in its order."""
@@ -46,7 +47,7 @@ class MetricEncoder:
         buffer = series.blank(start_ms)
         series.heads.store_numbers(buffer, batch.streams)
         rows = series.samples(buffer)
-        checksums = np.zeros(n_rows, np.uint64)
+        sums = np.zeros((n_rows, self._checksum.n_blocks), np.uint64)
         for part, samples in blocks(n_rows, n_samples, _SAMPLES_PER_BLOCK):
             target = rows[part, samples]
             bits = self._values.bits(keys[part], samples)
@@ -54,7 +55,8 @@ class MetricEncoder:
             store_times(target, start_ms[part], offsets_ms[samples])
             # what is summed up is read from what will be sent
             copy_grid(bits, value_fields(target))
-            checksums[part] += weighted_rows(value_sums(bits), samples)
-            checksums[part] += time_checksums(batch.start_ns[part], batch.step_ns, samples)
+            words = words_of_values(bits)
+            self._checksum.add_rows(sums[part], words, samples, overwrite=True)
         offsets = np.arange(n_rows + 1, dtype=np.int64) * series.width
+        checksums = self._checksum.of_blocks(sums)
         return EncodedBatch(batch, buffer.reshape(-1), offsets, checksums)

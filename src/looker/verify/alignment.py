@@ -50,10 +50,8 @@ class Samples(Protocol):
         """Tell for each pair (k,) whether the content is the same, bit by bit."""
         ...
 
-    def sums(
-        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
-    ) -> NDArray[np.uint64]:
-        """Return the checksum's inner sums of received samples (k,)."""
+    def words(self, received: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Return received samples as words for the checksum, uint64 (k, n_words)."""
         ...
 
     def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:

@@ -41,6 +41,25 @@ class Expectation:
     counted: NDArray[np.bool_]
     n_repeats: NDArray[np.uint8]
 
+    @classmethod
+    def of_rows(
+        cls, content: Content, rows: NDArray[Any], first: int, n_samples: int
+    ) -> Expectation:
+        """Expect ``n_samples`` of each fragment (LEDGER_DTYPE) from position ``first`` on."""
+        n_rows = len(rows)
+        return cls(
+            content=content,
+            streams=rows["stream"],
+            fragments=rows["fragment"],
+            positions=np.full(n_rows, first, np.int64),
+            counts=np.full(n_rows, n_samples, np.int64),
+            start_ns=rows["start_ns"] + first * content.step_ns,
+            rows=np.arange(n_rows),
+            required=np.ones(n_rows, np.bool_),
+            counted=np.ones(n_rows, np.bool_),
+            n_repeats=rows["n_repeats"],
+        )
+
     @cached_property
     def n_samples(self) -> int:
         """Number of samples in all pieces, required or not."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from looker.wire.checksum import position_keys
+from looker.verify.block_sums import GridSums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from looker.generate.lines import LineContent
     from looker.generate.values import ValueContent
+    from looker.verify.block_sums import BlockSums
     from looker.verify.expectation import Expectation
 
 _LEAST_PER_SEGMENT: Final = 32
@@ -66,14 +67,14 @@ class Grid:
         totals = expectation.stream_counts
         self.uniform = bool((totals == totals[0]).all())
         self.shape = (len(totals), int(totals[0])) if self.uniform else (1, int(totals.sum()))
-        # one piece per row: sums of rows are sums of pieces
         self._single = len(expectation.counts) == self.shape[0]
         start = expectation.start_ns if unit_ns == 1 else expectation.start_ns // unit_ns
         self._times = self._progression(start, content.step_ns // unit_ns)
         self._segments = self._common_segments()
-        self._position_keys = self._keys_of_positions()
-        self._products = np.empty((0, 0) if self._single else self.shape, np.uint64)
-        self._sums = np.zeros(self.shape[0], np.uint64)
+        common = None
+        if self._segments is not None:
+            common = [(one.position, one.end - one.begin) for one in self._segments]
+        self._sums = GridSums(expectation, self.shape, common)
 
     def _progression(self, firsts: NDArray[np.int64], step: int) -> _Progression:
         """``firsts`` (p,) are the values of the pieces' first samples."""
@@ -119,15 +120,6 @@ class Grid:
         )
         return [_Segment(*place, number) for number, place in enumerate(columns)]
 
-    def _keys_of_positions(self) -> NDArray[np.uint64]:
-        """Return the checksum's keys, (1, c) where all rows have the same, else (r, c)."""
-        expectation = self._expectation
-        keys = position_keys(expectation.content.n_samples)
-        if self._segments is None:
-            return keys[expectation.sample_positions].reshape(self.shape)
-        parts = [keys[one.position : one.position + one.end - one.begin] for one in self._segments]
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts))[None]
-
     def store_text(
         self, out: NDArray[np.uint8], lines: LineContent, rows: slice, columns: slice
     ) -> None:
@@ -135,36 +127,42 @@ class Grid:
         if self._segments is None:
             lines.store_text_at(out, *self._places(rows, columns))
             return
-        for part, keys, positions in self._parts(rows, columns):
-            lines.store_text(out[:, part], keys, positions)
+        for part, number, positions in self._parts(columns):
+            lines.store_text(out[:, part], self._keys(rows, number), positions)
 
     def bits(self, values: ValueContent, rows: slice, columns: slice) -> NDArray[np.uint64]:
         """Return the bit patterns of a block of metric samples, uint64 (rows, columns)."""
         if self._segments is None:
             return values.bits_at(*self._places(rows, columns))
-        parts = [values.bits(keys, places) for _, keys, places in self._parts(rows, columns)]
+        parts = [
+            values.bits(self._keys(rows, number), positions)
+            for _, number, positions in self._parts(columns)
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def _parts(
-        self, rows: slice, columns: slice
-    ) -> Iterator[tuple[slice, NDArray[np.uint64], slice]]:
-        """Yield the segments of a block: columns in it, keys of rows, positions in fragments."""
-        segments = self._segments or ()
-        n_segments = len(segments)
-        for one in segments:
+    def _parts(self, columns: slice) -> Iterator[tuple[slice, int, slice]]:
+        """Yield the segments of a block: columns in it, number, positions in the fragments."""
+        for one in self._segments or ():
             begin, end = max(one.begin, columns.start), min(one.end, columns.stop)
             if begin < end:
-                keys = self._expectation.keys.reshape(-1, n_segments)[rows, one.number]
                 first = one.position + begin - one.begin
                 part = slice(begin - columns.start, end - columns.start)
-                yield part, np.ascontiguousarray(keys), slice(first, first + end - begin)
+                yield part, one.number, slice(first, first + end - begin)
+
+    def _keys(self, rows: slice, number: int) -> NDArray[np.uint64]:
+        """Return the keys of the rows' fragments in a segment, uint64 (rows,)."""
+        keys = self._expectation.keys.reshape(self.shape[0], -1)[rows, number]
+        return np.ascontiguousarray(keys)
 
     def _places(self, rows: slice, columns: slice) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Return the keys and positions of a block's samples, (rows, columns) each."""
         expectation = self._expectation
         pieces = expectation.piece_of.reshape(self.shape)[rows, columns]
-        positions = expectation.sample_positions.reshape(self.shape)[rows, columns]
-        return expectation.keys[pieces], positions
+        return expectation.keys[pieces], self._positions(rows, columns)
+
+    def _positions(self, rows: slice, columns: slice) -> NDArray[np.int64]:
+        """Return the positions of a block's samples in their fragments, int64 (rows, columns)."""
+        return self._expectation.sample_positions.reshape(self.shape)[rows, columns]
 
     def timestamps(self, rows: slice, columns: slice) -> NDArray[np.int64]:
         """Return the timestamps of a block in the grid's unit, int64 (rows, columns).
@@ -173,32 +171,15 @@ class Grid:
         """
         return self._times.block(rows, columns)
 
-    def add(self, rows: slice, columns: slice, *terms: tuple[int, NDArray[np.uint64]]) -> None:
-        """Take a block's received samples for the checksum.
+    def add(
+        self, rows: slice, columns: slice, words: NDArray[np.uint64], *, overwrite: bool = False
+    ) -> None:
+        """Take a block of received samples for the checksum: words (rows, columns, n_words).
 
-        Their inner sums are the sum of (key, values) modulo 2**64, where values are (rows,
-        columns), or (1, columns) if they are the same for all rows.
+        With ``overwrite`` they may be used as scratch.
         """
-        shared = len(self._position_keys) == 1
-        keys = self._position_keys[slice(0, 1) if shared else rows, columns]
-        if not self._single:
-            products = self._products[rows, columns]
-            products[...] = 0
-            for key, values in terms:
-                products += values * np.uint64(key) if key != 1 else values
-            products *= keys
-            return
-        for key, values in terms:
-            if shared:
-                sums = np.einsum("rc,c->r", values, keys[0])
-            else:
-                sums = np.einsum("rc,rc->r", values, keys)
-            sums *= np.uint64(key)
-            self._sums[rows] += sums
+        self._sums.add(rows, columns, words, overwrite=overwrite)
 
-    def sums(self) -> NDArray[np.uint64]:
-        """Return the pieces' shares of the checksum, uint64 (p,), once all blocks were taken."""
-        if self._single:
-            return self._sums
-        sums: NDArray[np.uint64] = np.add.reduceat(self._products.reshape(-1), self._begins())
-        return sums
+    def sums(self) -> BlockSums:
+        """Return what the pieces add to the sums of blocks, once all parts were taken."""
+        return self._sums.sums()

@@ -35,9 +35,9 @@ def judge(
     if mode is not VerifyMode.CONTENT:
         judged = _Unregenerated(samples, by_sum=mode is VerifyMode.CHECKSUM)
     aligned = align(expectation, received, judged, findings)
-    sums = judged.sums(expectation.timestamps_ns[aligned.expected], aligned.received)
+    words = judged.words(aligned.received)
     n_received = len(received.timestamps_ns)
-    proof = proof_of_aligned(expectation, aligned, sums, findings, n_received, judged)
+    proof = proof_of_aligned(expectation, aligned, words, findings, n_received, judged)
     return undecided(mode, proof)
 
 
@@ -61,32 +61,31 @@ def undecided(mode: VerifyMode, proof: PageProof) -> PageProof:
 class _Unregenerated:
     """Samples whose content is not held against what is regenerated.
 
-    With ``by_sum`` two samples of one stream and time are the same if their checksums are: the
-    first that came stands for its time. Without it, any two are.
+    With ``by_sum`` two samples of one stream and time are the same if their content is: the first
+    that came stands for its time. Without it, any two are.
     """
 
     samples: Samples
     by_sum: bool
 
     def equal(
-        self, expectation: Expectation, expected: NDArray[np.intp], received: NDArray[np.intp]
+        self,
+        expectation: Expectation,  # noqa: ARG002 - as the others
+        expected: NDArray[np.intp],
+        received: NDArray[np.intp],
     ) -> NDArray[np.bool_]:
         same = np.ones(len(expected), np.bool_)
         if not self.by_sum or not len(expected):
             return same
-        sums = self.sums(expectation.timestamps_ns[expected], received)
+        words = self.words(received)
         order = np.lexsort((received, expected))
         begins = np.diff(expected[order], prepend=-1) != 0
         first = order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
-        same[order] = sums[order] == sums[first]
+        same[order] = (words[order] == words[first]).all(axis=1)
         return same
 
-    def sums(
-        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
-    ) -> NDArray[np.uint64]:
-        if not self.by_sum:
-            return np.zeros(len(received), np.uint64)
-        return self.samples.sums(timestamps_ns, received)
+    def words(self, received: NDArray[np.intp]) -> NDArray[np.uint64]:
+        return self.samples.words(received)
 
     def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:
         return self.samples.digests(received)

@@ -14,15 +14,15 @@ import numpy as np
 from looker.model.fragment import LEDGER_DTYPE, FragmentState
 from looker.verify.ledger_format import (
     ALIGNMENT,
-    BLOCK_HEAD_BYTES,
     BLOCK_MAGIC,
     FILE_HEAD_BYTES,
     BlockHead,
     BlockKind,
+    FileHead,
     LedgerError,
     LedgerHeader,
-    checked_text,
-    text_length,
+    Link,
+    next_link,
 )
 from looker.verify.parts import EVER, Part, Window, bands
 
@@ -78,11 +78,13 @@ class LedgerFile:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
-            n_bytes, crc = text_length(file.read(FILE_HEAD_BYTES))
-            self.header = LedgerHeader.unpack(checked_text(file.read(n_bytes), n_bytes, crc))
-            begin = FILE_HEAD_BYTES + n_bytes
+            first = file.read(FILE_HEAD_BYTES)
+            self.head = FileHead.unpack(first)
+            text = file.read(self.head.text_bytes)
+            self.head.check(first, text)
+            self.header = LedgerHeader.unpack(text)
             checker = _RowChecker() if end is None else None
-            self._index, self.end = _scan(file, begin, size if end is None else end, checker)
+            self._index, self.end = _scan(file, self.head, size if end is None else end, checker)
             self.n_acknowledged = 0 if checker is None else checker.n_acknowledged
             self.n_ignored_bytes = 0 if end is not None else size - self.end
             self._map = mmap.mmap(file.fileno(), self.end, prot=mmap.PROT_READ)
@@ -227,22 +229,26 @@ class _RowChecker:
 
 
 def _scan(
-    file: IO[bytes], begin: int, size: int, checker: _RowChecker | None
+    file: IO[bytes], of: FileHead, size: int, checker: _RowChecker | None
 ) -> tuple[NDArray[Any], int]:
-    """Return the index of all whole blocks from ``begin`` on, and where the last one ends."""
+    """Return the index of all whole blocks, and where the last one ends."""
     index = []
-    at = begin
+    at = FILE_HEAD_BYTES + of.text_bytes
+    link = Link(0, of.crc)
     while at < size:
         file.seek(at)
-        head = BlockHead.unpack(file.read(BLOCK_HEAD_BYTES))
-        offset = at + BLOCK_HEAD_BYTES
+        packed = file.read(of.block_head_bytes)
+        head = BlockHead.unpack(packed, of.block_head_bytes)
+        offset = at + of.block_head_bytes
+        if head is not None and head.link is not None and head.link != link:
+            raise LedgerError(_broken(at, link, head.link))
         if head is None or offset + head.n_bytes > size:
             is_whole = False
         else:
             is_whole = checker is None or checker.are_whole(file, head)
         if head is None or not is_whole:
             # the last block may be torn; what lies between whole blocks was never written so
-            if _whole_block_follows(file, at + ALIGNMENT, size):
+            if _whole_block_follows(file, of, at + ALIGNMENT, size):
                 raise LedgerError(f"is damaged: there is no whole block at byte {at}")
             break
         index.append(
@@ -259,11 +265,24 @@ def _scan(
                 offset,
             )
         )
-        at = offset + head.n_bytes
+        at, link = offset + head.n_bytes, next_link(link, packed)
     return np.array(index, _INDEX_DTYPE), at
 
 
-def _whole_block_follows(file: IO[bytes], begin: int, size: int) -> bool:
+def _broken(at: int, due: Link, found: Link) -> str:
+    """Say what is wrong where a whole block does not follow the one before it."""
+    if due.number == found.number:
+        return (
+            f"is damaged: block {found.number}, at byte {at}, does not follow the one before it:"
+            " it is of another ledger, or the one before it is"
+        )
+    return (
+        f"is damaged: block {found.number} is at byte {at}, where block {due.number} should be:"
+        " blocks were cut out, moved or copied"
+    )
+
+
+def _whole_block_follows(file: IO[bytes], of: FileHead, begin: int, size: int) -> bool:
     """Tell whether a block begins at ``begin`` or later that is whole, its rows included."""
     at = begin
     while at < size:
@@ -277,8 +296,8 @@ def _whole_block_follows(file: IO[bytes], begin: int, size: int) -> bool:
         at += found
         if (at - begin) % ALIGNMENT == 0:
             file.seek(at)
-            head = BlockHead.unpack(file.read(BLOCK_HEAD_BYTES))
-            if head is not None and at + BLOCK_HEAD_BYTES + head.n_bytes <= size:
+            head = BlockHead.unpack(file.read(of.block_head_bytes), of.block_head_bytes)
+            if head is not None and at + of.block_head_bytes + head.n_bytes <= size:
                 return True
         at += 1
     return False

@@ -9,7 +9,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from looker.errors import UsageError
-from looker.verify.ledger_format import BLOCK_HEAD_BYTES, BlockHead
+from looker.verify.ledger_format import (
+    BLOCK_HEAD_BYTES,
+    FILE_HEAD_BYTES,
+    BlockHead,
+    FileHead,
+    LedgerError,
+    Link,
+    next_link,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +56,13 @@ class LedgerWriter:
     """
 
     def __init__(self, path: Path, end: int) -> None:
-        """``end`` is some position at which a block may begin, that of the first one say."""
+        """``end`` is the position at which the first block begins."""
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._end = end
+        try:
+            self._link = Link(0, FileHead.unpack(os.pread(self._fd, FILE_HEAD_BYTES, 0)).crc)
+        except LedgerError as error:
+            raise OSError(errno.EIO, f"the file {error}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -61,7 +73,7 @@ class LedgerWriter:
         with self._locked():
             end = self._whole_end()
             try:
-                _write_all(self._fd, head.pack())
+                _write_all(self._fd, head.pack(self._link))
                 if rows is not None:
                     _write_all(self._fd, rows.view("u1").data)
             except BaseException:
@@ -81,18 +93,24 @@ class LedgerWriter:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _whole_end(self) -> int:
-        """Return where the next block goes, behind the last whole one; cut off what is torn."""
+        """Return where the next block goes, behind the last whole one; cut off what is torn.
+
+        OSError where the file is not as Looker's processes have left it.
+        """
         status = os.fstat(self._fd)
         if not status.st_nlink:
             raise FileNotFoundError(errno.ENOENT, "the file has been removed")
         size = status.st_size
         while self._end < size:
-            head = BlockHead.unpack(os.pread(self._fd, BLOCK_HEAD_BYTES, self._end))
+            packed = os.pread(self._fd, BLOCK_HEAD_BYTES, self._end)
+            head = BlockHead.unpack(packed)
             end = size + 1 if head is None else self._end + BLOCK_HEAD_BYTES + head.n_bytes
-            if end > size:
+            if head is None or end > size:
                 os.ftruncate(self._fd, self._end)
                 break
-            self._end = end
+            if head.link != self._link:
+                raise OSError(errno.EIO, "the file has been changed by somebody else")
+            self._end, self._link = end, next_link(self._link, packed)
         return self._end
 
 

@@ -25,7 +25,7 @@ from looker.verify.identity import first_times, stream_of
 from looker.verify.judging import judge, note_statements, undecided
 from looker.verify.log_prediction import Extras, LogPredictor
 from looker.verify.proof import PageProof, proof_of_all
-from looker.wire.checksum import line_sums, time_sums
+from looker.wire.checksum import words_of_lines
 from looker.wire.loki_answer import (
     ElementForm,
     learn_form,
@@ -204,11 +204,9 @@ class Entries:
         same: NDArray[np.bool_] = (expectation.lines(expected) == self.lines[received]).all(axis=1)
         return same & self.fits[received]
 
-    def sums(
-        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
-    ) -> NDArray[np.uint64]:
-        """Return the checksum's inner sums of received samples (k,)."""
-        return line_sums(self.lines[received]) + time_sums(timestamps_ns)
+    def words(self, received: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Return received samples as words, uint64 (k, n_words)."""
+        return words_of_lines(self.lines[received])
 
     def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return a number for the content of each received sample (k,): the same for the same."""

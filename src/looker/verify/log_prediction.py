@@ -16,7 +16,7 @@ import numpy as np
 from looker.generate.encoder import blocks
 from looker.generate.logs import TIMESTAMP_DIGITS
 from looker.verify.grid import Grid
-from looker.wire.checksum import line_sums, time_key
+from looker.wire.checksum import words_of_lines
 from looker.wire.columns import BLOCK_BYTES, records_of, store_digits
 from looker.wire.loki_answer import ROW_TEXT_AT, ElementForm, RowForm, extra_names
 from looker.wire.records import gather, scatter
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from looker.generate.content import Content
+    from looker.verify.block_sums import BlockSums
     from looker.verify.expectation import Expectation
 
 _TIME_AT: Final = 2
@@ -49,12 +50,11 @@ _MAX_PREFIXES: Final = 4096
 class Prediction:
     """What an answer that was as predicted has shown.
 
-    ``sums`` uint64 (p,) are the checksum's shares of the pieces, of the received bytes; ``end`` is
-    where the array of elements closes. ``odd`` counts the rows by their additions that have other
-    ones than predicted.
+    ``sums`` are the checksum's, of the received bytes; ``end`` is where the array of elements
+    closes. ``odd`` counts the rows by their additions that have other ones than predicted.
     """
 
-    sums: NDArray[np.uint64]
+    sums: BlockSums
     end: int
     odd: Counter[bytes]
 
@@ -141,9 +141,7 @@ class LogPredictor:
             lines = walk.lines(block)
             if lines is None:
                 return None
-            times = block.timestamps.view(np.uint64)
-            terms = (1, line_sums(lines)), (time_key(), times)
-            grid.add(block.grid_rows, block.grid_columns, *terms)
+            grid.add(block.grid_rows, block.grid_columns, words_of_lines(lines), overwrite=True)
         return Prediction(grid.sums(), walk.at - 1, walk.odd)
 
     def _uniform_blocks(

@@ -18,7 +18,7 @@ from looker.verify.identity import first_times, stream_of
 from looker.verify.judging import judge, note_statements, undecided
 from looker.verify.proof import PageProof, proof_of_all
 from looker.verify.read_prediction import predicted_sums, sums_of_columns
-from looker.wire.checksum import time_sums, value_sums
+from looker.wire.checksum import words_of_values
 from looker.wire.decode import decode_read_response
 from looker.wire.named import named
 from looker.wire.prometheus import series_labels
@@ -188,11 +188,9 @@ class FloatSamples:
         same: NDArray[np.bool_] = expectation.bits(expected) == self.bits[received]
         return same
 
-    def sums(
-        self, timestamps_ns: NDArray[np.int64], received: NDArray[np.intp]
-    ) -> NDArray[np.uint64]:
-        """Return the checksum's inner sums of received samples (k,)."""
-        return value_sums(self.bits[received]) + time_sums(timestamps_ns)
+    def words(self, received: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Return received samples as words, uint64 (k, 1)."""
+        return words_of_values(self.bits[received])
 
     def digests(self, received: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return a number for the content of each received sample (k,): the same for the same."""

@@ -26,13 +26,12 @@ class SumsOfSending(ChecksumLedger):
     """The pages' checksums per fragment, as the only proof of content."""
 
     def __init__(self, rows: NDArray[Any], content: Content) -> None:
-        super().__init__(rows, content.n_samples)
-        self._content = content
+        super().__init__(rows, content)
         self.findings = Findings()
 
     def sound(self) -> NDArray[np.bool_]:
         """Return which rows have come back whole, with the checksum of sending, bool (n,)."""
-        as_sent: NDArray[np.bool_] = super().sound() & (self._sums == self._rows["checksum"])
+        as_sent: NDArray[np.bool_] = super().sound() & (self._checksums() == self._sent)
         return as_sent
 
     def check(self, cycle: int | None) -> int:
@@ -43,7 +42,8 @@ class SumsOfSending(ChecksumLedger):
         """
         rows, found = self._rows, self.findings
         complete = self._seen == self._n_samples
-        as_sent = complete & (self._sums == rows["checksum"])
+        checksums = self._checksums()
+        as_sent = complete & (checksums == self._sent)
         required = rows["state"] == FragmentState.ACKNOWLEDGED
         of_cycle = np.ones(len(rows), np.bool_) if cycle is None else rows["cycle"] == cycle
         n_proved = int((as_sent & of_cycle).sum())
@@ -62,8 +62,8 @@ class SumsOfSending(ChecksumLedger):
                     cycle=int(row["cycle"]),
                     fragment=int(row["fragment"]),
                     timestamp_ns=int(row["start_ns"]),
-                    expected=f"checksum 0x{int(row['checksum']):016x}",
-                    received=f"checksum 0x{int(self._sums[number]):016x}",
+                    expected=f"checksum 0x{int(self._sent[number]):016x}",
+                    received=f"checksum 0x{int(checksums[number]):016x}",
                 )
             )
         return n_proved
@@ -82,5 +82,5 @@ def ledger_for(mode: VerifyMode, rows: NDArray[Any], content: Content) -> Checks
     if mode is VerifyMode.CHECKSUM:
         return SumsOfSending(rows, content)
     if mode is VerifyMode.COUNT:
-        return Nothing(rows, content.n_samples)
-    return ChecksumLedger(rows, content.n_samples)
+        return Nothing(rows, content)
+    return ChecksumLedger(rows, content)

@@ -12,8 +12,9 @@ import numpy as np
 
 from looker.generate.encoder import blocks
 from looker.model.config import NS_PER_MS
+from looker.verify.block_sums import BlockSums
 from looker.verify.grid import Grid
-from looker.wire.checksum import time_key, value_key
+from looker.wire.checksum import words_of_values
 from looker.wire.columns import varint
 from looker.wire.prometheus import SAMPLE_BYTES, series_head_width, series_heads
 from looker.wire.records import gather
@@ -31,8 +32,8 @@ _SAMPLES_PER_BLOCK: Final = 32_768
 
 def predicted_sums(
     body: bytes, expectation: Expectation, labels: NumberedText, *, regenerate: bool = True
-) -> NDArray[np.uint64] | None:
-    """Return the pieces' shares of the checksum (p,), of the received bytes.
+) -> BlockSums | None:
+    """Return the sums for the checksum, of the received bytes.
 
     None where the answer is not as predicted: series in the order of their labels, each with its
     samples in the order of time. Without ``regenerate``, values are taken as they come.
@@ -51,8 +52,9 @@ def predicted_sums(
         return _class_sums(
             buffer, begins, expectation, labels, head_widths[0], regenerate=regenerate
         )
-    sums = np.empty(len(expectation.counts), np.uint64)
-    class_of_piece = np.repeat(class_of, np.diff(expectation.first_pieces, append=len(sums)))
+    n_pieces = len(expectation.counts)
+    class_of_piece = np.repeat(class_of, np.diff(expectation.first_pieces, append=n_pieces))
+    parts = []
     for number, head_width in enumerate(head_widths):
         pieces = class_of_piece == number
         found = _class_sums(
@@ -65,8 +67,8 @@ def predicted_sums(
         )
         if found is None:
             return None
-        sums[pieces] = found
-    return sums
+        parts.append((np.flatnonzero(pieces), found))
+    return BlockSums.joined(parts)
 
 
 def _class_sums(
@@ -77,7 +79,7 @@ def _class_sums(
     head_width: int,
     *,
     regenerate: bool,
-) -> NDArray[np.uint64] | None:
+) -> BlockSums | None:
     """Compare the series that have one number of samples; ``begins`` (s,) is where they are."""
     grid = Grid(expectation, NS_PER_MS)
     n_series, n_samples = grid.shape
@@ -109,7 +111,7 @@ def sums_of_columns(
     bits: NDArray[np.uint64],
     *,
     regenerate: bool = True,
-) -> NDArray[np.uint64] | None:
+) -> BlockSums | None:
     """Return the same of parsed samples; None where they are not all that is expected, in order.
 
     ``streams`` and ``counts`` (s,) are the series', the samples of which follow each other.
@@ -139,6 +141,5 @@ def _take(
         return False
     if values is not None and not np.array_equal(bits, grid.bits(values, *place)):
         return False
-    times = timestamps_ms.view(np.uint64)
-    grid.add(*place, (time_key(NS_PER_MS), times), (value_key(), bits))
+    grid.add(*place, words_of_values(bits))
     return True

@@ -29,8 +29,11 @@ from looker.verify.ledger_format import (
     FORMAT_VERSION,
     BlockHead,
     BlockKind,
+    FileHead,
     LedgerError,
     LedgerHeader,
+    Link,
+    next_link,
 )
 from looker.verify.ledger_reader import LedgerFile
 from looker.verify.ledger_writer import LedgerWriter, create
@@ -128,8 +131,8 @@ def test_rows_come_back_as_they_were_pushed(path: Path, writer: LedgerWriter) ->
     expected = np.concatenate((first, second, later))
     expected = expected[np.lexsort((expected["fragment"], expected["stream"]))]
     assert whole(ledger).tolist() == expected.tolist()
-    # a row takes 32 bytes, a block 64 more
-    blocks = 42 * 32 + 5 * 64
+    # a row takes 32 bytes, a block 96 more
+    blocks = 42 * 32 + 5 * 96
     assert path.stat().st_size == len(HEADER.pack()) + blocks
 
 
@@ -159,14 +162,14 @@ def test_the_form_is_what_is_documented(path: Path, writer: LedgerWriter) -> Non
     raw = path.read_bytes()
     magic, version, n_text, crc = struct.unpack_from("<8sIII", raw)
     assert (magic, version, n_text % 32) == (b"LKLEDGER", FORMAT_VERSION, 0)
-    assert zlib.crc32(raw[32 : 32 + n_text]) == crc
+    assert zlib.crc32(raw[:16] + raw[32 : 32 + n_text]) == crc
     block = raw[32 + n_text :]
-    fields = struct.unpack_from("<8sIIIIIIQqqII", block)
+    fields = struct.unpack_from("<8sIIIIIIQqqIIQ20xI", block)
     starts = rows["start_ns"].tolist()
-    body = block[64:]
+    body = block[96:]
     assert fields[:10] == (b"LKBLOCK\n", 1, 7, 5, 9, 3, 6, 6, min(starts), max(starts))
     assert fields[10] == zlib.crc32(body)
-    assert fields[11] == zlib.crc32(block[:60])
+    assert fields[11:] == (crc, 0, zlib.crc32(block[:92]))
     assert [struct.unpack_from("<qQIIIBBH", body, at) for at in range(0, len(body), 32)] == [
         tuple(row) for row in rows.tolist()
     ]
@@ -198,7 +201,8 @@ def changed_text(**changes: Any) -> bytes:
     said = json.loads(HEADER.pack()[FILE_HEAD_BYTES:])
     text = json.dumps(said | changes).encode()
     text += b" " * (-len(text) % 32)
-    return struct.pack("<8sIII12x", b"LKLEDGER", FORMAT_VERSION, len(text), zlib.crc32(text)) + text
+    head = struct.pack("<8sII", b"LKLEDGER", FORMAT_VERSION, len(text))
+    return head + struct.pack("<I12x", zlib.crc32(head + text)) + text
 
 
 SETTINGS = json.loads(HEADER.pack()[FILE_HEAD_BYTES:])["config"]
@@ -216,7 +220,8 @@ PACKED = HEADER.pack()
         (PACKED[:-1], "ends within its header"),
         (PACKED[:40] + b"?" + PACKED[41:], "has a damaged header"),
         (PACKED[:12] + b"\xff\xff\xff\xff" + PACKED[16:], "has a damaged header"),
-        (PACKED[:8] + b"\x01" + PACKED[9:], "is a ledger of format 1; .* reads format 2"),
+        (PACKED[:8] + b"\x01" + PACKED[9:], "is a ledger of format 1; .* reads formats 2 and 3"),
+        (PACKED[:8] + b"\x02" + PACKED[9:], "has a damaged header"),
         (changed_text(content_version=2), "was made by Looker .*, which writes other content"),
         (changed_text(config=SETTINGS | {"colour": 1}), "setting 'colour' is not known"),
         (changed_text(config=SETTINGS | {"seed": "x"}), "setting seed cannot be 'x'"),
@@ -241,11 +246,13 @@ def test_a_foreign_file_is_refused(path: Path, raw: bytes, message: str) -> None
 def three_blocks() -> tuple[bytes, list[int]]:
     """Return a ledger of three blocks, and where each begins (and the last ends)."""
     raw, begins = HEADER.pack(), []
+    link = Link(0, FileHead.unpack(raw[:FILE_HEAD_BYTES]).crc)
     for cycle in range(3):
         begins.append(len(raw))
         rows = make_rows(range(3), range(2 * cycle, 2 * cycle + 2), cycle)
         head = BlockHead.of_rows(rows, cycle=cycle, generation=0, worker=0, streams=(0, 3))
-        raw += head.pack() + rows.tobytes()
+        packed = head.pack(link)
+        raw, link = raw + packed + rows.tobytes(), next_link(link, packed)
     return raw, [*begins, len(raw)]
 
 
@@ -473,9 +480,11 @@ def test_a_reader_that_is_told_the_end_sees_no_more(path: Path, writer: LedgerWr
 
 
 def test_a_head_that_is_cut_or_changed_is_none() -> None:
-    packed = BlockHead.of_end(generation=3, worker=2, streams=(4, 9)).pack()
-    assert len(packed) == BLOCK_HEAD_BYTES == 64
-    assert BlockHead.unpack(packed) == BlockHead(BlockKind.CLOSING, 0, 3, 2, 4, 9, 0, 0, 0, 0)
+    link = Link(7, 8)
+    packed = BlockHead.of_end(generation=3, worker=2, streams=(4, 9)).pack(link)
+    assert len(packed) == BLOCK_HEAD_BYTES == 96
+    closing = BlockHead(BlockKind.CLOSING, 0, 3, 2, 4, 9, 0, 0, 0, 0, link)
+    assert BlockHead.unpack(packed) == closing
     assert BlockHead.unpack(packed[:-1]) is None
     assert BlockHead.unpack(b"X" + packed[1:]) is None
 

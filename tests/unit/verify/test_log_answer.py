@@ -54,7 +54,7 @@ def compare(elements: Elements, history: History = HISTORY, **form: Any) -> Page
 
 
 def n_proved(proof: PageProof, history: History = HISTORY) -> int:
-    ledger = ChecksumLedger(history.rows(), history.content.n_samples)
+    ledger = ChecksumLedger(history.rows(), history.content)
     ledger.add(proof)
     return ledger.check(0)
 
@@ -140,7 +140,7 @@ def test_the_form_is_learnt_again_where_it_changes(no_slow_path: None) -> None:
 
 def test_regular_pages_of_a_cut_fragment(no_slow_path: None) -> None:
     answers = LogAnswers(HISTORY.content)
-    ledger = ChecksumLedger(HISTORY.rows(), HISTORY.content.n_samples)
+    ledger = ChecksumLedger(HISTORY.rows(), HISTORY.content)
     total = 0
     found = HISTORY.pages(7)
     assert len(found) == 4

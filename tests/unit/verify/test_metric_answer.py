@@ -68,7 +68,7 @@ def no_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def n_proved(proof: PageProof, history: History = HISTORY) -> int:
-    ledger = ChecksumLedger(history.rows(), history.content.n_samples)
+    ledger = ChecksumLedger(history.rows(), history.content)
     ledger.add(proof)
     return ledger.check(0)
 

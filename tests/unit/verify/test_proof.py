@@ -47,7 +47,7 @@ def check(
     rows: np.ndarray[Any, Any] | None = None,
     cycle: int = 0,
 ) -> int:
-    ledger = ChecksumLedger(history.rows() if rows is None else rows, history.content.n_samples)
+    ledger = ChecksumLedger(history.rows() if rows is None else rows, history.content)
     for proof in proofs:
         ledger.add(proof)
     return ledger.check(cycle)
@@ -65,7 +65,10 @@ def test_pages_add_up_to_the_checksum_of_sending(history: History, max_samples: 
 
 def test_sums_are_the_referees(history: History) -> None:
     (proof,) = prove(history, history.elements())
-    by_row = dict(zip(proof.expectation.rows.tolist(), proof.sums.tolist(), strict=True))
+    rows = proof.sums.places(proof.expectation.rows, 1)
+    by_row = dict.fromkeys(rows.tolist(), 0)
+    for row, value in zip(rows.tolist(), proof.sums.values.tolist(), strict=True):
+        by_row[row] = (by_row[row] + value) % 2**64
     assert [by_row[row] for row in range(6)] == history.rows()["checksum"].tolist()
 
 
@@ -118,11 +121,11 @@ def test_a_contradiction_in_an_incomplete_fragment_is_none(history: History) -> 
 def test_fragments_across_a_bound_are_proved_by_both_sides(history: History) -> None:
     """What the first window has seen of them is carried into the second."""
     proofs = prove(history, history.elements(), 3)
-    whole, n_samples = history.rows(), history.content.n_samples
-    first = ChecksumLedger(whole, n_samples)
+    whole = history.rows()
+    first = ChecksumLedger(whole, history.content)
     # the later window has rows of its own, and of some fragments only
     kept = [1, 2, 4, 5]
-    second = ChecksumLedger(whole[kept], n_samples)
+    second = ChecksumLedger(whole[kept], history.content)
     for proof in proofs[: len(proofs) // 2]:
         first.add(proof)
     proved_before = first.check(None)
@@ -138,21 +141,21 @@ def test_fragments_across_a_bound_are_proved_by_both_sides(history: History) -> 
                 proof.n_received,
                 proof.seen[keep],
                 proof.exact[keep],
-                proof.sums[keep],
+                replace(proof.sums, values=proof.sums.values[keep]),
             )
         )
     assert 0 < proved_before < 6
     assert second.check(None) == 4
-    ChecksumLedger(whole[:0], n_samples).carry(first)
-    empty = ChecksumLedger(whole[kept], n_samples)
-    empty.carry(ChecksumLedger(whole[:0], n_samples))
+    ChecksumLedger(whole[:0], history.content).carry(first)
+    empty = ChecksumLedger(whole[kept], history.content)
+    empty.carry(ChecksumLedger(whole[:0], history.content))
     assert empty.check(None) == 0
 
 
 def test_all_cycles_may_be_counted(history: History) -> None:
     rows = history.rows()
     rows["cycle"][:2] = 1
-    ledger = ChecksumLedger(rows, history.content.n_samples)
+    ledger = ChecksumLedger(rows, history.content)
     for proof in prove(history, history.elements()):
         ledger.add(proof)
     assert (ledger.check(None), ledger.check(0), ledger.check(1)) == (6, 4, 2)
