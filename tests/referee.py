@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from looker.model.mismatch import Findings
+    from looker.verify.proof import PageProof
 
 MASK = 2**64 - 1
 NS = 1_795_475_977_000_000_000
@@ -381,6 +382,17 @@ def history(*, n_streams: int = 3, n_fragments: int = 2, **changed: Any) -> Hist
         for fragment in range(n_fragments)
     ]
     return History(content, tuple(written))
+
+
+def sums_by_row(proof: PageProof) -> dict[tuple[int, int], int]:
+    """Return what a page adds to the sums of blocks, by ledger row and block."""
+    n_blocks = proof.expectation.content.checksum().n_blocks
+    places = proof.sums.places(proof.expectation.rows, n_blocks)
+    found: dict[tuple[int, int], int] = {}
+    for place, value in zip(places.tolist(), proof.sums.values.tolist(), strict=True):
+        at = divmod(place, n_blocks)
+        found[at] = (found.get(at, 0) + value) & MASK
+    return found
 
 
 def summary(findings: Findings) -> dict[str, int]:
