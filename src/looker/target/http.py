@@ -88,7 +88,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._filled = 0
         self._head: tuple[str, str, dict[str, str]] | None = None
         self._constant: Answer | None = None
-        self._body: NDArray[np.uint8] | None = None
+        self._body: NDArray[np.uint8] | bytearray | None = None
         self._received = 0
         self._unsent_bytes = 0  # of answers, where the client does not read them
         self._length = 0
@@ -171,15 +171,16 @@ class HttpProtocol(asyncio.BufferedProtocol):
             rest = self._length - self._received
             if self._body is None:
                 return memoryview(_SINK)[:rest]
-            return self._body.data[self._received :]
+            return memoryview(cast("Body", self._body))[self._received :]
         return memoryview(self._input)[self._filled :]
 
-    def _grow(self, body: NDArray[np.uint8]) -> None:
+    def _grow(self, n_there: int) -> None:
         """Make more room for a long body, unless there is no memory for it."""
-        n_bytes = min(2 * len(body), self._length)
+        n_bytes = min(2 * n_there, self._length)
         if self._lend(n_bytes - self.lent_bytes):
-            self._body = np.empty(n_bytes, np.uint8)
-            self._body[: len(body)] = body
+            longer = np.empty(n_bytes, np.uint8)
+            longer[:n_there] = np.frombuffer(cast("Body", self._body), np.uint8)
+            self._body = longer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Go on with what came."""
@@ -191,7 +192,7 @@ class HttpProtocol(asyncio.BufferedProtocol):
             if self._received >= self._length:
                 self._respond()
             elif self._body is not None and self._received == len(self._body):
-                self._grow(self._body)
+                self._grow(self._received)
             return
         self._filled += nbytes
         self._advance()
@@ -228,7 +229,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
     def _begin_body(self) -> bool:
         """Take what of a body is in the input; False where more is needed, or it is refused."""
         part = min(self._filled, self._length)
-        if self._body is not None:
+        if self._constant is None and part == self._length:
+            self._body = self._input[:part]
+        elif self._constant is None:
+            self._body = np.empty(min(self._length, _FIRST_BYTES), np.uint8)
             self._body[:part] = np.frombuffer(self._input, np.uint8, part)
         self._received = part
         self._consume(part)
@@ -263,8 +267,6 @@ class HttpProtocol(asyncio.BufferedProtocol):
         self._constant = self._handler.discards(method, target)
         self._body = None
         self._length, self._received = length, 0
-        if self._constant is None:
-            self._body = np.empty(min(length, _FIRST_BYTES), np.uint8)
         self._chunks = _Chunks() if chunked else None
         return True
 
@@ -310,8 +312,10 @@ class HttpProtocol(asyncio.BufferedProtocol):
         if self._is_working:
             return  # it is still being looked at
         self._head = self._body = self._chunks = self._constant = None
-        self._budget.give_back(self.lent_bytes)
-        self.lent_bytes = self._request_ticks = 0
+        self._request_ticks = 0
+        if self.lent_bytes:
+            self._budget.give_back(self.lent_bytes)
+            self.lent_bytes = 0
 
     def _consume(self, n: int) -> None:
         """Move what follows the first ``n`` bytes of input to its front."""

@@ -95,7 +95,8 @@ class Budget:
 
     def loan(self, n_bytes: int = 0) -> Loan:
         """Lend bytes, and more if need be, for as long as a block takes; LoanError."""
-        self.lend(n_bytes)
+        if n_bytes:
+            self.lend(n_bytes)
         return Loan(self, n_bytes)
 
 
@@ -114,7 +115,8 @@ class Loan:
 
     def __exit__(self, *error: object) -> None:
         """Give it back."""
-        self.budget.give_back(self.n_bytes)
+        if self.n_bytes:
+            self.budget.give_back(self.n_bytes)
 
     def more(self, n_bytes: int) -> None:
         """Lend more; LoanError."""

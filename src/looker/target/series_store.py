@@ -155,7 +155,7 @@ class SeriesStore:
         if draft.tenant not in self._tenants:
             labels_bytes += TENANT_BYTES + len(draft.tenant)
         stored = batch if self._damage is None else self._damage.samples(batch)
-        reserved_bytes = sum(map(_most_bytes, draft.added))
+        reserved_bytes = sum(map(_most_bytes, draft.added)) if draft.added else 0
         self._take(PUSH_BYTES + len(stored.times) * SAMPLE_BYTES + labels_bytes + reserved_bytes)
         owner.reserved_bytes += reserved_bytes
         self._tenants[draft.tenant] = owner

@@ -58,7 +58,7 @@ _PUSHES = {
 }
 _MAX_FORM_BYTES = 10 << 20  # as Go's net/http has it
 _SPARED = ("/ready", "/buildinfo", "/metrics", "/healthy")  # these touch no store
-_AT_ONCE_S = 0.1  # what takes longer is begun anew beside the event loop
+_AT_ONCE = Limited(0.1, at_once=True)  # what takes longer is begun anew beside the event loop
 _log = logging.getLogger(__name__)
 
 
@@ -172,8 +172,10 @@ class Target:
         if later is None or path.endswith(_SPARED):
             return self._told(path, body, respond())
         if not self._worker.n_jobs:
-            with contextlib.suppress(EffortError):
+            try:
                 return self._told(path, body, respond(at_once=True))
+            except EffortError:
+                pass  # not done, then
         self._worker.do(respond, lambda answer: later(self._told(path, body, answer)))
         return None
 
@@ -198,9 +200,9 @@ class Target:
         at_once: bool,
     ) -> Answer:
         """Answer one request, whatever happens; EffortError where that is not done at once."""
-        limit_s = _AT_ONCE_S if at_once else self.config.query_timeout_s
+        limited = _AT_ONCE if at_once else Limited(self.config.query_timeout_s)
         try:
-            with Limited(limit_s, at_once=at_once):
+            with limited:
                 return self._route(method, path, query, headers, body)
         except (RefusedError, MemoryLimitError, LoanError, MemoryError) as error:
             return self._refused(error)
