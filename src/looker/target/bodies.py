@@ -41,6 +41,8 @@ def uncompressed(body: Body, max_bytes: int, loan: Loan) -> bytes:
 
     EffortError where it is too long to be done at once.
     """
+    if MAX_EXPANSION * len(body) <= _SHORT_BYTES:
+        return decompress(body, max_bytes)
     claimed = uncompressed_length(body)
     if _SHORT_BYTES < claimed <= max_bytes:
         expect(_DECODE_S * claimed)
