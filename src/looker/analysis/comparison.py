@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from looker.analysis.likeness import named, unlike
-from looker.analysis.metrics import DEFAULT_CONFIDENCE, DEFAULT_METRICS, Better, better
+from looker.analysis.metrics import DEFAULT_METRICS, Better, better
 from looker.analysis.refusals import concerns, unequal
 from looker.analysis.sides import ALL_POINTS, CONTENDER
 from looker.analysis.soundness import order_warning, spread_warning, target_of, warnings_of
@@ -26,6 +26,7 @@ from looker.analysis.statistics import (
     smallest_p,
 )
 from looker.errors import UsageError
+from looker.model.confidence import DEFAULT_CONFIDENCE
 from looker.model.figures import figure_of
 from looker.model.threshold import OPTION
 from looker.version import __version__

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from looker.analysis.metrics import DEFAULT_CONFIDENCE, DEFAULT_METRICS
+from looker.analysis.metrics import DEFAULT_METRICS
 from looker.analysis.statistics import n_pairs_needed
+from looker.model.confidence import DEFAULT_CONFIDENCE
 from looker.model.target_usage import OFF
 
 if TYPE_CHECKING:

@@ -7,9 +7,6 @@ from typing import Final
 
 from looker.model.target_usage import FIGURES
 
-DEFAULT_CONFIDENCE: Final = 0.95
-"""How certain a difference must be, unless somebody says otherwise."""
-
 
 class Better(StrEnum):
     """Which way a figure is better."""

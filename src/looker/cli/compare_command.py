@@ -2,15 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from looker.analysis.metrics import DEFAULT_CONFIDENCE
 from looker.errors import ExitCode, UsageError
-
-MIN_CONFIDENCE: Final = 0.5
-MAX_CONFIDENCE: Final = 0.999
+from looker.model.confidence import DEFAULT_CONFIDENCE, MAX_CONFIDENCE, MIN_CONFIDENCE
 
 
 class Format(StrEnum):
