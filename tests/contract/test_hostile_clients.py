@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 
 from looker.wire.columns import varint
-from looker.wire.snappy import compress
+from looker.wire.snappy import compress, decompress
 from servers import Run
 
 if TYPE_CHECKING:
@@ -233,7 +233,8 @@ def series(n_labels: int) -> bytes:
     return field(1, b"".join(field(1, label) for label in labels) + field(2, sample))
 
 
-def test_300_000_labels_of_a_stream_or_series_are_taken_and_found(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_300_000_labels_of_a_stream_100_000_of_a_series_are_taken_and_found(tmp_path: Path) -> None:
     """Field case 55: quadratic."""
     with attacked(tmp_path, 1024) as target:
         labels = {f"l{n}": "v" for n in range(300_000)}
@@ -244,11 +245,11 @@ def test_300_000_labels_of_a_stream_or_series_are_taken_and_found(tmp_path: Path
         (found,) = target.query("/loki/api/v1/query_range", query=selector, **times)
         assert found["stream"] == labels
         assert found["values"] == [[str(NS), "line"]]
-        assert target.send(WRITE, bytes(compress(series(300_000))), SNAPPY)[0] == 204
+        assert target.send(WRITE, bytes(compress(series(100_000))), SNAPPY)[0] == 204
         at = f"{NS / 1e9:.3f}"
-        selector = '{l000007="v",l299999=~"v+"}'
+        selector = '{l000007="v",l099999=~"v+"}'
         (found,) = target.query("/api/v1/query", query=selector, time=at)
-        assert found["metric"] == {f"l{n:06d}": "v" for n in range(300_000)}
+        assert found["metric"] == {f"l{n:06d}": "v" for n in range(100_000)}
         target.check()
 
 
@@ -282,7 +283,7 @@ def test_regular_expressions_take_linear_time(target: Attacked) -> None:
         query = b"\x08" + varint(NS // MB) + b"\x10" + varint(NS // MB) + field(3, matcher)
         status, answer = target.send("/api/v1/read", bytes(compress(field(1, query))), SNAPPY)
         assert status == 200
-        assert (value.encode()[:100] in answer) == bool(n)
+        assert (value.encode() in decompress(answer, MB)) == bool(n)
     target.check()
 
 
