@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import struct
 import urllib.request
@@ -218,3 +219,13 @@ def test_a_ledger_of_format_2_is_verified(tmp_path: Path, mode: str) -> None:
         assert result.read["mismatches"]["corrupt"] == 4 * 6 * 2 * 2
     else:
         assert result.code == 3, result.said
+
+
+def test_verify_refuses_a_pipe_at_once(tmp_path: Path) -> None:
+    """Field case 52."""
+    fifo = tmp_path / "run.ledger"
+    os.mkfifo(fifo)
+    result = looker(tmp_path, "verify", str(fifo))
+    assert result.code == 2, result.said
+    assert "it is a pipe, and has to be a regular file" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

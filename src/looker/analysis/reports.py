@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from looker.errors import UsageError
+from looker.files import read_file
 from looker.model.figures import PARTS
 from looker.model.report import SCHEMA_VERSION
 
@@ -83,7 +84,7 @@ def read_side(argument: Path, option: str) -> Side:
 def read_report(path: Path, option: str) -> Report:
     """Return the report in a file; UsageError, naming ``option``, if it is none."""
     try:
-        plain = orjson.loads(path.read_bytes())
+        plain = orjson.loads(read_file(path))
     except OSError as error:
         raise UsageError(option, f"cannot read {path}: {error.strerror or error}") from error
     except orjson.JSONDecodeError as error:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from looker.errors import UsageError
+from looker.files import read_file
 from looker.model.secrecy import keep_authorization
 from looker.model.url import keep_secrets_of, userpass, without_userinfo
 
@@ -91,7 +92,7 @@ class TokenFile:
 
     def _read(self) -> str:
         try:
-            token = self._path.read_text(encoding="ascii").strip()
+            token = read_file(self._path).decode("ascii").strip()
             problem = f"{self._path} holds no token, or more than one word"
         except (OSError, UnicodeDecodeError):
             token, problem = "", f"cannot read a token from {self._path}"

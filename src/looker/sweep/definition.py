@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from looker.errors import UsageError
+from looker.files import read_file
 from looker.model.config import Mode
 from looker.model.url import presentable, redacted
 from looker.model.words import one_line
@@ -126,7 +127,7 @@ def read_definition(path: Path, known: Sequence[str], aliases: Mapping[str, str]
     options to those.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except OSError as error:
         raise UsageError("FILE", f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from looker.errors import LookerError, UsageError
+from looker.files import read_file
 from looker.model.report import SCHEMA_VERSION as REPORT_SCHEMA_VERSION
 from looker.model.url import presentable
 from looker.model.words import one_line
@@ -447,7 +448,7 @@ def _repeat(place: Path) -> int:
 
 def _read(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        return orjson.loads(read_file(path))
     except OSError as error:
         raise UsageError(str(path), f"cannot be read: {error.strerror or error}") from error
     except orjson.JSONDecodeError as error:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from looker.files import open_to_read
 from looker.model.fragment import LEDGER_DTYPE, FragmentState
 from looker.verify.ledger_format import (
     ALIGNMENT,
@@ -75,7 +76,7 @@ class LedgerFile:
 
         Raise LedgerError where it is no ledger, or damaged; OSError where it cannot be read.
         """
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             first = file.read(FILE_HEAD_BYTES)
