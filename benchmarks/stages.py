@@ -110,7 +110,7 @@ def _answer_table(load: Load, rounds: int) -> str:
 
     def validate() -> None:
         for body, page in pages:
-            proof = compare(body, page)
+            proof = compare(body, page, False)  # noqa: FBT003 - not parsed in full
             assert proof.findings.n_validated == page.expectation.n_samples
 
     validate()
