@@ -54,6 +54,7 @@ def test_memory_is_flat_over_2000_cycles(tmp_path: Path) -> None:
     assert len(whole) > N_CYCLES
     n_acked = sum(cycle["write"]["samples_acked"] for cycle in result.report["cycles"])
     assert result.report["totals"]["write"]["samples_acked"] == n_acked
-    # a table of a few columns
-    assert "┃ cycle" in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 200
+    # a table of the newest few cycles and the total
+    heads = [line for line in result.stdout.splitlines() if "cycle" in line and "total" in line]
+    assert len(heads) == 1
+    assert 2 <= heads[0].count("cycle") <= 10
