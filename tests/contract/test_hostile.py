@@ -214,7 +214,7 @@ def with_client(target: Target, work: Callable[[Client], Any]) -> Any:
             retry = RetryPolicy(0.05, 0.02, 0.02, 0.5)
             stop = asyncio.Event()
             client = Client(
-                transport, api_for(target), retry, SystemClock(), stop, request_timeout_s=0.3
+                transport, api_for(target), retry, SystemClock(), stop, request_timeout_s=1.0
             )
             return await work(client)
 

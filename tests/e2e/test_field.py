@@ -300,7 +300,7 @@ def test_a_full_disk_keeps_no_half_report_and_the_verdict_is_told(
     tmp_path: Path, full_disk: Path, target: str, name: str
 ) -> None:
     result = looker(tmp_path, "logs", target, *SMALL, "--report", str(full_disk / name))
-    assert result.code == 70, result.said
+    assert result.code == 74, result.said
     assert "passed: all 40 entries read back exactly as written" in result.stdout
     said = f"cannot write the report {full_disk / name}: No space left on device"
     assert result.stderr.count(said) == 1
@@ -311,7 +311,7 @@ def test_a_full_disk_keeps_no_half_report_and_the_verdict_is_told(
 
 def test_a_device_without_room(tmp_path: Path, target: str) -> None:
     result = looker(tmp_path, "logs", target, *SMALL, "--report", "/dev/full")
-    assert result.code == 70, result.said
+    assert result.code == 74, result.said
     assert "passed: all 40 entries" in result.stdout
     assert "cannot write the report /dev/full: No space left on device" in result.stderr
     assert "Traceback" not in result.stderr
@@ -340,7 +340,7 @@ def test_a_limit_of_file_sizes_is_like_a_full_disk(tmp_path: Path, target: str) 
         timeout=SOON_S,
         check=False,
     )
-    assert done.returncode == 70, done.stdout + done.stderr
+    assert done.returncode == 74, done.stdout + done.stderr
     assert "passed: all 80 entries" in done.stdout
     assert done.stderr.count("cannot write the report") == 2
     assert "File too large" in done.stderr

@@ -251,7 +251,7 @@ def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("whole", "--verify", "off"), "--verify: must be content, checksum or count"),
         (("whole", "--n-workers", "99"), "--n-workers: 99 workers cannot share 20 group(s)"),
         (("whole", "--max-concurrent-reads", "0"), "--max-concurrent-reads: must be from 1"),
-        (("whole", "--report", "none/x.json"), "--report: there is no directory none"),
+        (("whole", "--report", "none/x.json"), "--report: there is no directory /"),
         (("whole", "ftp://h"), "URL"),
         (("embedded",), "URL: embedded is of a run against its own embedded target"),
         ((), "Missing argument 'FILE'"),

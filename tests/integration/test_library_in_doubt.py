@@ -28,7 +28,7 @@ def test_a_refused_push_that_was_stored_is_found() -> None:
             proxy.n_pushes = 0
             pushed = stream.push(proxy.url, 3)
             assert (pushed.n_acknowledged, pushed.n_rejected, pushed.n_in_doubt) == (1, 1, 5)
-            assert pushed.refusal == "403 no"
+            assert pushed.refusal == "403 no; no credentials were sent"
             found = stream.validate(Connection(proxy.url, read_grace_s=0))
             assert found.verdict is Verdict.PASSED
             assert (found.n_expected, found.n_validated, found.n_found_in_doubt) == (5, 5, 5)

@@ -96,7 +96,7 @@ def discover(
     paths for that: what is not told is not known.
     """
     base, authorization = credentials(config, url)
-    use = _Use(writes=not read_only, reads=read_only or not config.skip_read)
+    use = _Use(writes=not read_only, reads=read_only or config.asks_queries)
     with Probe(config, base, authorization) as probe:
         return _discover(config, probe, base, authorization, embedded=embedded, use=use)
 

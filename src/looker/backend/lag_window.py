@@ -58,7 +58,7 @@ def _check_loki(config: RunConfig, target: Target) -> None:
             f" none older than {oldest_s:g} s: {way_out(config, oldest_s - config.min_lag_s)}"
             " (or: --force)",
         )
-    if config.max_lag_s > MAX_LOG_AGE_S and not config.skip_read:
+    if config.max_lag_s > MAX_LOG_AGE_S and config.asks_queries:
         raise UsageError(
             _option(config),
             f"entries would be up to {config.max_lag_s:g} s old, and Loki does not return"

@@ -173,6 +173,11 @@ class RunConfig:
     n_warm_up_cycles: int = 0
 
     @property
+    def asks_queries(self) -> bool:
+        """Whether anything is read back: in cycles, or by spot checks."""
+        return not self.skip_read or self.spot_check_every_s is not None
+
+    @property
     def width_ns(self) -> int:
         """Time from a fragment's first sample to its last one, ns."""
         return (self.n_samples_per_fragment - 1) * self.step_ns

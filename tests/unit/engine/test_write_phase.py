@@ -108,7 +108,8 @@ def test_every_message_is_pushed_once_by_as_many_writers_as_can_be(n_writers: in
         assert running.states() == {FragmentState.ACKNOWLEDGED: N_STREAMS * 25}
         # a stream's next fragment waits for the one before it
         assert client.most_under_way == min(n_writers, N_STREAMS)
-        assert report.starved_s > 0 or n_writers == 1
+        # with fewer writers than streams there may always have been something to send
+        assert report.starved_s > 0 or n_writers < N_STREAMS
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())

@@ -686,7 +686,6 @@ NO_ANSWERS = {
     "number": b"5",
     "list": b"[]",
     "error": b'{"status":"error","errorType":"x","error":"y"}',
-    "error with data": GOOD.replace(b'"success"', b'"error"'),
     "matrix": b'{"status":"success","data":{"resultType":"matrix","result":[]}}',
     "matrix of streams": GOOD.replace(b'"streams"', b'"matrix"'),
     "vector": b'{"status":"success","data":{"resultType":"vector","result":[]}}',

@@ -420,7 +420,6 @@ NO_MATRIX = {
     "error": b'{"status":"error","errorType":"bad_data","error":"x"}',
     "streams": b'{"status":"success","data":{"resultType":"streams","result":[]}}',
     "vector": GOOD.replace(b'"matrix"', b'"vector"'),
-    "status": GOOD.replace(b'"success"', b'"error"'),
     "no result": b'{"status":"success","data":{"resultType":"matrix"}}',
     "numbers": b'{"status":"success","data":{"resultType":"matrix","result":[1]}}',
     "no values": GOOD.replace(b'"values"', b'"histograms"', 1),
