@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from looker.verify.expectation import Expectation
 
 _TIME_AT: Final = 2
+_COMMA: Final = ord(",")
 _CLOSE: Final = ord("]")
 _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
@@ -44,6 +45,8 @@ _LOW_DIGITS: Final = 8
 _LOW_UNIT: Final = 10**_LOW_DIGITS
 _HIGH_DIGITS: Final = TIMESTAMP_DIGITS - _LOW_DIGITS
 _MAX_PREFIXES: Final = 4096
+_MAX_LAID: Final = 4
+"""Blocks of which the punctuation is kept between answers: pages mostly have the same."""
 
 
 @dataclass(eq=False, slots=True)
@@ -127,6 +130,8 @@ class LogPredictor:
         self._lines = content.lines()
         self._extras = extras
         self._templates: dict[RowForm, NDArray[Any]] = {}
+        self._rows = np.empty((1, 0, 0), np.uint8)
+        self._laid: dict[tuple[int, ...], NDArray[np.uint8]] = {}
 
     def compare(
         self, body: bytes, begin: int, expectation: Expectation, form: ElementForm
@@ -138,10 +143,10 @@ class LogPredictor:
         for block in cut(grid, expectation, form):
             if not self._regenerate and not walk.adopt(block):
                 return None
-            lines = walk.lines(block)
-            if lines is None:
+            words = walk.words(block)
+            if words is None:
                 return None
-            grid.add(block.grid_rows, block.grid_columns, words_of_lines(lines), overwrite=True)
+            grid.add(block.grid_rows, block.grid_columns, words, overwrite=True)
         return Prediction(grid.sums(), walk.at - 1, walk.odd)
 
     def _uniform_blocks(
@@ -151,19 +156,22 @@ class LogPredictor:
         n_rows, n_columns = grid.shape
         width = form.row.width
         template = self._template(form.row)
-        previous = (0, 0, 0, 0)
         for part, columns in blocks(n_rows, n_columns, max(1, BLOCK_BYTES // width)):
             k, n = part.stop - part.start, columns.stop - columns.start
             lead = form.head.width if columns.start == 0 else 0
             tail = len(_ELEMENT_END) if columns.stop == n_columns else 0
             size = lead + n * width + tail
-            if previous != (k, n, lead, tail):
-                previous = (k, n, lead, tail)
-                expected = np.empty((k, size), np.uint8)
+            layout = (k, n, lead, tail)
+            expected = self._laid.get(layout)
+            if expected is None:
+                if len(self._laid) == _MAX_LAID:
+                    self._laid.clear()
+                expected = self._laid[layout] = np.empty((k, size), np.uint8)
                 rows = expected[:, lead : lead + n * width].reshape(k, n, width)
                 records_of(rows)[...] = template
-                if tail:
-                    expected[:, -1 - tail :] = _ELEMENT_END_BEHIND_ROW
+            rows = expected[:, lead : lead + n * width].reshape(k, n, width)
+            if tail:
+                expected[:, -1 - tail :] = _ELEMENT_END_BEHIND_ROW
             if lead:
                 form.head.store(expected[:, :lead], expectation.stream_numbers[part])
             if tail and part.stop == n_rows:
@@ -191,12 +199,13 @@ class LogPredictor:
             between[firsts[begun] - first] += head_width
             between[ends[ended] - first] += len(_ELEMENT_END)
             at = np.arange(n + 1) * width + np.cumsum(between)
-            rows = np.empty((1, n, width), np.uint8)
-            records_of(rows)[...] = template
-            rows[0, ends[ended] - 1 - first, -1] = _CLOSE
+            rows = self._rows_of_template(template, n)
+            last = ends[ended] - 1 - first
+            rows[0, last, -1] = _CLOSE
             timestamps = self._fill(rows, grid, slice(0, 1), columns)
             expected = np.empty(int(at[-1]), np.uint8)
             scatter(expected, at[:-1], rows[0])
+            rows[0, last, -1] = _COMMA
             scatter(expected, at[firsts[begun] - first] - head_width, heads[begun])
             closing = at[ends[ended] - 1 - first] + width
             expected[closing] = ord("}")
@@ -205,6 +214,13 @@ class LogPredictor:
                 expected[-1] = _CLOSE
             yield _Block(slice(0, 1), columns, expected, timestamps, width, scattered=at[:-1])
 
+    def _rows_of_template(self, template: NDArray[Any], n: int) -> NDArray[np.uint8]:
+        """Return rows (1, n, width) without their times and texts, to be given back like that."""
+        if self._rows.shape[1] < n:
+            self._rows = np.empty((1, n, template.itemsize), np.uint8)
+            records_of(self._rows)[...] = template
+        return self._rows[:, :n]
+
     def _template(self, row: RowForm) -> NDArray[Any]:
         """Return a row without its time and its text, as one record."""
         if row not in self._templates:
@@ -212,6 +228,7 @@ class LogPredictor:
             if self._lines.include_time:
                 template[ROW_TEXT_AT + TIMESTAMP_DIGITS] = ord(":")
             self._templates = {row: records_of(template[None])}
+            self._rows, self._laid = np.empty((1, 0, 0), np.uint8), {}
         return self._templates[row]
 
     def _fill(
@@ -287,25 +304,37 @@ class _Walk:
             np.ndarray(shape, np.uint8, block.expected, first, strides)[...] = received
         return not ((received == _QUOTE) | (received == _BACKSLASH)).any()
 
-    def lines(self, block: _Block) -> NDArray[np.uint8] | None:
-        """Return a block's received lines (k, n, n_chars); None where it is not as predicted."""
-        n_chars = self._row.n_chars
+    def words(self, block: _Block) -> NDArray[np.uint64] | None:
+        """Return a block's received lines as words (k, n, n_words).
+
+        None where it is not as predicted.
+        """
         begin = self.at + ROW_TEXT_AT
         if not self._body.startswith(block.expected.data, self.at):
             shifts = self._walk(block.expected.data, block.starts)
             if shifts is None:
                 return None
-            rows_at = block.rows_at() + np.cumsum(shifts[:-1])
+            lines_at = block.rows_at() + (np.cumsum(shifts[:-1]) + begin)
         else:
             self.at += len(block.expected)
             if block.scattered is None:
-                strides = (block.stride, block.width, 1)
-                lines: NDArray[np.uint8] = np.ndarray(
-                    (*block.shape, n_chars), np.uint8, self._buffer, begin + block.first, strides
+                shape, strides = (*block.shape, self._row.n_chars), (block.stride, block.width, 1)
+                return words_of_lines(
+                    np.ndarray(shape, np.uint8, self._buffer, begin + block.first, strides)
                 )
-                return lines
-            rows_at = block.scattered
-        return gather(self._buffer, rows_at + begin, n_chars).reshape(*block.shape, n_chars)
+            lines_at = block.scattered + begin
+        return self._gathered(lines_at).reshape(*block.shape, -1)
+
+    def _gathered(self, lines_at: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return the words (b, n_words) of lines that begin at ``lines_at`` (b,), ascending."""
+        n_chars = self._row.n_chars
+        size = -(-n_chars // 8) * 8
+        if lines_at[-1] + size > len(self._buffer):
+            return words_of_lines(gather(self._buffer, lines_at, n_chars))
+        # with what comes behind each line: one copy instead of two
+        words = gather(self._buffer, lines_at, size).view(np.uint64)
+        words[:, -1] &= np.uint64(2**64 - 1 >> 8 * (size - n_chars))
+        return words
 
     def _walk(self, expected: memoryview, starts: Sequence[int]) -> NDArray[np.int64] | None:
         """Compare a block some of whose rows have other additions.
