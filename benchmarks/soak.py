@@ -162,7 +162,7 @@ def judged(
         if sum(found.values()) and not drawn.fault.may_mismatch:
             yield "false alarm", f"mismatches {dict(found)} though only answers were refused"
         return
-    if code != 1 or not found[kind]:
+    if code != 1 or not any(found[one] for one in (kind, *drawn.fault.or_as)):
         yield "missed", f"{n_injected} x {drawn.fault.kind} are not in {dict(found)}"
     elif drawn.fault.exact and drawn.single_cycle and found[kind] != n_injected:
         bucket = "missed" if found[kind] < n_injected else "false alarm"
