@@ -62,7 +62,7 @@ WORDS = "\x1b[2J\x1b]0;owned\x07 more\r\nlines\u202e" + "long " * 1000
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(probe, "DEADLINE_S", 1.0)
     monkeypatch.setattr(client_module, "READ_RETRY", RetryPolicy(0.05, 0.02, 0.02, 0.5))
 
 

@@ -272,7 +272,8 @@ def test_one_question_that_hangs_costs_one_answer(tmp_path: Path, pages: Any) ->
     assert (told["n_failed"], told["restarted"]) == (1, False)
     assert "no complete answer in time" in told["error"]
     assert found["write_cpu_s"] > 0
-    assert found["rss_bytes_max"] == 1000 * pages.n_asked
+    # the last question may have come too late for an answer
+    assert found["rss_bytes_max"] in (1000 * pages.n_asked, 1000 * (pages.n_asked - 1))
 
 
 def test_a_process_begun_anew_has_no_cpu_figures(tmp_path: Path, pages: Any) -> None:

@@ -31,6 +31,8 @@ COMMAND_LIMIT_S: Final = 600.0
 """A start, stop or reset command that takes longer is ended."""
 STOP_LIMIT_S: Final = 60.0
 """A server that ``serve`` runs is killed if it has not ended so long after SIGTERM."""
+_LATER_S: Final = 5.0
+"""So much later a supervisor does that by itself, should nobody be there to tell it."""
 AT_ONCE_S: Final = 2.0
 """How long a stop command may take where the sweep is to end at once."""
 _KILL_LIMIT_S: Final = 10.0
@@ -195,7 +197,9 @@ class Server:
         self, kind: str, command: str, pass_fds: Sequence[int] = ()
     ) -> subprocess.Popen[bytes]:
         """Start a command, which ends when the sweep does, however that does."""
-        words = [supervisor.__file__, kind, command, str(os.getpid()), str(STOP_LIMIT_S)]
+        # what is to be killed is killed, and told of, by this process as long as it is there
+        limit_s = str(STOP_LIMIT_S + _LATER_S)
+        words = [supervisor.__file__, kind, command, str(os.getpid()), limit_s]
         with self._log.open("ab") as log:
             log.write(f"$ {presentable(command)}\n".encode())
             log.flush()
