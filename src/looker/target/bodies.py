@@ -51,14 +51,25 @@ def uncompressed(body: Body, max_bytes: int, loan: Loan) -> bytes:
     return decompress(body, max_bytes)
 
 
+def _lends_worst(body: Body, s_per_byte: float, loan: Loan) -> bool:
+    """Lend the most that a body of this length takes, if there is so much; nothing for short ones.
+
+    Where it tells False, what is in the body has to be counted. EffortError where taking it apart
+    would take too long.
+    """
+    if len(body) <= _SHORT_BYTES:
+        return True
+    expect(s_per_byte * len(body))
+    worst = _WORST * len(body)
+    if worst > loan.budget.free_bytes:
+        return False
+    loan.more(worst)
+    return True
+
+
 def lend_for_protobuf(body: Body, loan: Loan) -> None:
     """Lend what a push or a read request takes; LoanError, EffortError."""
-    if len(body) <= _SHORT_BYTES:
-        return
-    expect(_DECODE_S * len(body))
-    worst = _WORST * len(body)
-    if worst <= loan.budget.free_bytes:
-        loan.more(worst)
+    if _lends_worst(body, _DECODE_S, loan):
         return
     n_fields = 0
     data = np.frombuffer(body, np.uint8)
@@ -71,12 +82,7 @@ def lend_for_protobuf(body: Body, loan: Loan) -> None:
 
 def lend_for_json(text: Body, loan: Loan) -> None:
     """Lend what a JSON text and what is made of it takes; LoanError, EffortError."""
-    if len(text) <= _SHORT_BYTES:
-        return
-    expect(_PARSE_S * len(text))
-    worst = _WORST * len(text)
-    if worst <= loan.budget.free_bytes:
-        loan.more(worst)
+    if _lends_worst(text, _PARSE_S, loan):
         return
     data = np.frombuffer(text, np.uint8)
     counts = np.zeros(256, np.int64)
