@@ -10,6 +10,7 @@ from looker.model.elapsed import Elapsed
 
 if TYPE_CHECKING:
     from looker.backend.transport import Answer
+    from looker.model.report import ReadReport, WriteReport
     from looker.wire.statements import Statement
 
 
@@ -54,6 +55,16 @@ class Attempts:
         """Note an attempt that got no answer."""
         self.responses[name] += 1
         self.words.append((name, words))
+
+    def record(self, report: WriteReport | ReadReport) -> None:
+        """Add the answers, what they said and how long they took, to the report of a phase."""
+        report.responses_by_status.update(self.responses)
+        for status, words in self.words:
+            report.reasons.note(status, words)
+        for duration_ns in self.service_ns:
+            report.service.record_us(duration_ns // 1000)
+        for duration_ns in self.refused_service_ns:
+            report.refused_service.record_us(duration_ns // 1000)
 
     @property
     def n_answers(self) -> int:

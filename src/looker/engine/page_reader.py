@@ -238,10 +238,4 @@ class PageReader:
         report = self._report
         report.queries += attempts.n_answers
         report.queries_retried += attempts.n_attempts - 1
-        report.responses_by_status.update(attempts.responses)
-        for status, words in attempts.words:
-            report.reasons.note(status, words)
-        for duration_ns in attempts.service_ns:
-            report.service.record_us(duration_ns // 1000)
-        for duration_ns in attempts.refused_service_ns:
-            report.refused_service.record_us(duration_ns // 1000)
+        attempts.record(report)

@@ -227,13 +227,7 @@ class WritePhase:
         report = self._report
         report.wire_bytes_sent += result.wire_bytes
         report.pushes_retried += result.n_attempts - 1
-        report.responses_by_status.update(result.responses)
-        for status, words in result.words:
-            report.reasons.note(status, words)
-        for service_ns in result.service_ns:
-            report.service.record_us(service_ns // 1000)
-        for service_ns in result.refused_service_ns:
-            report.refused_service.record_us(service_ns // 1000)
+        result.record(report)
 
     async def _send_again(self, message: Message, result: PushResult) -> int:
         """Send a message again if that is to be done on purpose; return how many copies it left."""
