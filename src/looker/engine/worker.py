@@ -269,7 +269,7 @@ class Worker:
         )
         # only who reads wants to know
         self._acked_ns = None if config.skip_read else np.zeros(share.n_streams, np.int64)
-        unused = config.skip_read and self._keeper is None and self._spot_checks is None
+        unused = not config.asks_queries and self._keeper is None
         self._ledger = None if unused else Ledger()
 
     def _write_phase(self, client: Client, cycle: int) -> WritePhase:
