@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from servers import Run, embedded_target, spawned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from servers import Result
 
@@ -26,11 +27,14 @@ _LOOK_S: Final = 0.2
 _LIMIT_S: Final = 600.0
 
 
-@contextlib.contextmanager
-def null_target(tmp_path: Path) -> Iterator[str]:
+def own_target(tmp_path: Path, *arguments: str) -> AbstractContextManager[str]:
+    """Run ``looker target`` as a user does: its memory is its own."""
+    return embedded_target(tmp_path, *arguments, start=Run)
+
+
+def null_target(tmp_path: Path) -> AbstractContextManager[str]:
     """Run ``looker target --mode null``: it reads bodies, and throws them away."""
-    with embedded_target(tmp_path, "--mode", "null") as url:
-        yield url
+    return own_target(tmp_path, "--mode", "null")
 
 
 def run_looker(tmp_path: Path, *arguments: str) -> Result:

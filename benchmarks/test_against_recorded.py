@@ -8,8 +8,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from running import null_target, run_looker
-from servers import embedded_target
+from running import null_target, own_target, run_looker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +89,7 @@ def test_validated_cycle_against_the_original(table: Table, tmp_path: Path) -> N
     n_streams = 10 if table.quick else 102
     found = []
     for _ in range(1 if table.quick else _ROUNDS):
-        with embedded_target(tmp_path) as url:
+        with own_target(tmp_path) as url:
             arguments = (
                 *("logs", url, "--n-concurrent-streams", str(n_streams)),
                 *("--n-entries-per-stream-fragment", "1000", "--n-chars-per-msg", "90"),

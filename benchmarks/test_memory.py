@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from running import MemoryWatch, ended_well, started
-from servers import embedded_target
+from running import MemoryWatch, ended_well, own_target, started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +18,7 @@ _FEW = 50_000
 
 def sizes_bytes(tmp_path: Path, n_series: int) -> tuple[float, int]:
     """Return the worker's resident size: the median of the whole cycle, and the peak."""
-    with embedded_target(tmp_path, "--max-memory-mb", "8000") as url:
+    with own_target(tmp_path, "--max-memory-mb", "8000") as url:
         arguments = (
             *("metrics", url, "--n-concurrent-streams", str(n_series)),
             *("--n-entries-per-stream-fragment", "5", "--n-fragments-per-push-message", "5000"),

@@ -352,9 +352,9 @@ def looker(tmp_path: Path, *arguments: str, **environment: str) -> Result:
 
 
 @contextlib.contextmanager
-def embedded_target(tmp_path: Path, *arguments: str) -> Iterator[str]:
+def embedded_target(tmp_path: Path, *arguments: str, start: type[Run] = ForkedRun) -> Iterator[str]:
     """Run ``looker target`` on a free port; yields its URL."""
-    with ForkedRun(tmp_path, "target", "--port", "0", *arguments) as run:
+    with start(tmp_path, "target", "--port", "0", *arguments) as run:
         run.wait_for("listens at http")
         yield run.text("stderr").split("listens at ")[1].split()[0]
         run.send(signal.SIGTERM)
